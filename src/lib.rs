@@ -1,0 +1,1 @@
+//! unitfix repairs a systemd unit whose own system call filter kills it.

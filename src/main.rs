@@ -1,0 +1,2 @@
+//! The unitfix command.
+fn main() {}
