@@ -1,0 +1,118 @@
+//! Findings: what is wrong with, or noteworthy in, somebody's unit. A finding is data with a stable code and a
+//! place in the user's own file; it is never a panic and seldom an error.
+
+use crate::unit::Span;
+use serde::Serialize;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Something does not do what it seems to do.
+    Warning,
+    /// The manager refuses, or drops, this part of the unit.
+    Error,
+}
+
+/// The stable name of a kind of finding. Scripts rely on these: never rename one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// A line that is neither a setting, nor a section, nor a comment.
+    BadLine,
+    /// A section header without its closing bracket: the manager drops the rest of the file.
+    BadSection,
+    /// Bytes that are not UTF-8: the manager drops the rest of the file.
+    InvalidUtf8,
+    /// A line of more than 1 MiB.
+    LineTooLong,
+    /// A setting before the first section header.
+    NoSection,
+    /// A name that this system's systemd or libseccomp does not know: the manager ignores it.
+    UnknownCall,
+    /// A group that this system's systemd does not know: the manager ignores it.
+    UnknownGroup,
+    /// An errno, or action, that does not exist.
+    BadErrno,
+    /// An architecture that systemd does not know.
+    UnknownArchitecture,
+    /// A drop-in that could not be read.
+    UnreadableDropIn,
+    /// A drop-in directory that is a relative symbolic link, which systemd from 252 on ignores.
+    RelativeDropInDirectory,
+    /// A quoted value that does not end, or an escape that does not exist.
+    BadQuoting,
+    /// The files on disk are newer than what the manager has loaded.
+    NeedsReload,
+    /// unitfix and the manager do not compute the same filter.
+    PolicyDiffers,
+    /// A setting that a local replay cannot imitate.
+    NotImitated,
+    /// Leftovers of a replay that was killed.
+    LeftoverReplay,
+}
+
+impl Code {
+    /// The code as it is printed, in kebab-case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Code::BadLine => "bad-line",
+            Code::BadSection => "bad-section",
+            Code::InvalidUtf8 => "invalid-utf8",
+            Code::LineTooLong => "line-too-long",
+            Code::NoSection => "no-section",
+            Code::UnknownCall => "unknown-call",
+            Code::UnknownGroup => "unknown-group",
+            Code::BadErrno => "bad-errno",
+            Code::UnknownArchitecture => "unknown-architecture",
+            Code::UnreadableDropIn => "unreadable-drop-in",
+            Code::RelativeDropInDirectory => "relative-drop-in-directory",
+            Code::BadQuoting => "bad-quoting",
+            Code::NeedsReload => "needs-reload",
+            Code::PolicyDiffers => "policy-differs",
+            Code::NotImitated => "not-imitated",
+            Code::LeftoverReplay => "leftover-replay",
+        }
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which kind.
+    pub code: Code,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What is so, in one sentence without a full stop.
+    pub message: String,
+    /// Where, when it is about a place in a file.
+    pub span: Option<Span>,
+}
+
+impl Finding {
+    /// A warning at a place.
+    #[must_use]
+    pub fn warning(code: Code, message: impl Into<String>, span: Option<Span>) -> Self {
+        Finding { code, severity: Severity::Warning, message: message.into(), span }
+    }
+
+    /// An error at a place: the manager refuses or drops this part.
+    #[must_use]
+    pub fn error(code: Code, message: impl Into<String>, span: Option<Span>) -> Self {
+        Finding { code, severity: Severity::Error, message: message.into(), span }
+    }
+
+    /// A note.
+    #[must_use]
+    pub fn note(code: Code, message: impl Into<String>, span: Option<Span>) -> Self {
+        Finding { code, severity: Severity::Note, message: message.into(), span }
+    }
+}

@@ -1,0 +1,313 @@
+//! `SystemCallFilter=`: the list of calls, its kind, and which token put each name there.
+
+use super::{Action, Because, Decision, Token};
+use crate::finding::{Code, Finding};
+use crate::syscalls::Groups;
+use crate::unit::{Setting, Unit};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+const SETTING: &str = "SystemCallFilter";
+
+/// From this version on an entry with an errno is kept on an allow list, and one without `~` is refused.
+const ERRNO_ON_ALLOW_LISTS_FROM: u32 = 248;
+
+/// From this version on `write` is let through whatever the list says (seen on 257 and 262).
+const WRITE_ALWAYS_FROM: u32 = 257;
+
+/// The system call list of a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// No list: everything is allowed.
+    None,
+    /// Only what is listed is allowed.
+    Allow(List),
+    /// Everything but what is listed is allowed.
+    Deny(List),
+}
+
+/// The names on a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct List {
+    entries: BTreeMap<String, Entry>,
+    /// The token that fixed the kind of the list.
+    first: Option<Token>,
+    /// Names that a later line took off the list again, with the token that did.
+    removed: BTreeMap<String, Token>,
+    /// `write` is allowed whatever the list says.
+    write_always: bool,
+}
+
+/// One name on a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    /// The action of its own. On an allow list: the call is *not* allowed.
+    action: Option<Action>,
+    token: Option<Token>,
+}
+
+impl Filter {
+    pub(super) fn evaluate(unit: &Unit, groups: &Groups, findings: &mut Vec<Finding>) -> Self {
+        let mut builder = Builder { groups, findings, filter: Filter::None };
+        for setting in unit.service(SETTING) {
+            builder.line(setting);
+        }
+        builder.filter
+    }
+
+    /// Whether there is a list.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        match self {
+            Filter::None => false,
+            Filter::Allow(_) => true,
+            // a deny list from which everything was taken is no filter at all
+            Filter::Deny(list) => !list.entries.is_empty(),
+        }
+    }
+
+    fn list(&self) -> Option<&List> {
+        match self {
+            Filter::None => None,
+            Filter::Allow(list) | Filter::Deny(list) => Some(list),
+        }
+    }
+
+    /// Whether a name stands on the list.
+    #[must_use]
+    pub fn lists(&self, name: &str) -> bool {
+        self.list().is_some_and(|list| list.entries.contains_key(name))
+    }
+
+    pub(super) fn decide(&self, name: Option<&str>, default: Action) -> Decision {
+        let because_unlisted = |list: &List| {
+            let removed = name.and_then(|n| list.removed.get(n));
+            match removed {
+                Some(token) => Because::Listed(Some(token.clone())),
+                None => Because::NotListed(list.first.clone()),
+            }
+        };
+        let entry = name.and_then(|n| self.list()?.entries.get(n));
+        let (action, because) = match (self, entry) {
+            (Filter::None, _) => (Action::Allow, Because::NoFilter),
+            (Filter::Deny(list), None) => (Action::Allow, because_unlisted(list)),
+            (Filter::Deny(_), Some(e)) => (e.action.unwrap_or(default), Because::Listed(e.token.clone())),
+            (Filter::Allow(list), None) if list.write_always && name == Some("write") => {
+                (Action::Allow, Because::NotListed(list.first.clone()))
+            }
+            (Filter::Allow(list), None) => (default, because_unlisted(list)),
+            (Filter::Allow(_), Some(e)) => {
+                (e.action.unwrap_or(Action::Allow), Because::Listed(e.token.clone()))
+            }
+        };
+        Decision { action, because }
+    }
+
+    /// The list as the manager shows it: whether it is one of what is allowed, and its names, where a deny list
+    /// carries errnos (`name:EPERM`). Names that are kept off an allow list by an errno are not shown.
+    #[must_use]
+    pub fn shown(&self) -> (bool, BTreeSet<String>) {
+        match self {
+            Filter::None => (false, BTreeSet::new()),
+            Filter::Allow(list) => {
+                let allowed = list.entries.iter().filter(|(_, e)| e.action.is_none());
+                (true, allowed.map(|(name, _)| name.clone()).collect())
+            }
+            Filter::Deny(list) => (false, list.entries.iter().map(|(name, e)| e.shown(name)).collect()),
+        }
+    }
+
+    /// Take over what the manager says it enforces; tokens are kept where the two agree. Returns the names that
+    /// only unitfix had, and those that only the manager has.
+    pub fn adopt(&mut self, allow: bool, names: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
+        let (_, computed) = self.shown();
+        let only_here: Vec<String> = computed.difference(names).cloned().collect();
+        let only_there: Vec<String> = names.difference(&computed).cloned().collect();
+        let same_kind = matches!((&self, allow), (Filter::Allow(_), true) | (Filter::Deny(_), false));
+        let mut list = match std::mem::replace(self, Filter::None) {
+            Filter::Allow(list) | Filter::Deny(list) if same_kind => list,
+            _ => List::default(),
+        };
+        for name in &only_here {
+            list.entries.remove(name.split(':').next().unwrap_or_default());
+        }
+        for shown in &only_there {
+            let (name, action) = shown.split_once(':').map_or((shown.as_str(), None), |(n, a)| (n, parse_action(a)));
+            let token = list.entries.remove(name).and_then(|e| e.token);
+            list.entries.insert(name.to_owned(), Entry { action, token });
+        }
+        *self = match (allow, names.is_empty()) {
+            (false, true) => Filter::None,
+            (true, _) => Filter::Allow(list),
+            (false, false) => Filter::Deny(list),
+        };
+        (only_here, only_there)
+    }
+}
+
+impl Entry {
+    fn shown(&self, name: &str) -> String {
+        match self.action {
+            None | Some(Action::Allow) => name.to_owned(),
+            Some(Action::Kill) => format!("{name}:kill"),
+            Some(Action::Errno(number)) => format!("{name}:{}", super::errno_name(number)),
+        }
+    }
+}
+
+/// Follows `config_parse_syscall_filter()` line by line.
+struct Builder<'a> {
+    groups: &'a Groups,
+    findings: &'a mut Vec<Finding>,
+    filter: Filter,
+}
+
+/// One word of a line, ready to be applied.
+struct Word<'a> {
+    name: &'a str,
+    action: Option<Action>,
+    invert: bool,
+    token: Token,
+}
+
+impl Builder<'_> {
+    fn line(&mut self, setting: &Setting) {
+        let text = setting.value.text.as_str();
+        if text.is_empty() {
+            self.filter = Filter::None;
+            return;
+        }
+        let invert = text.starts_with('~');
+        let body = if invert { &text[1..] } else { text };
+        let offset = usize::from(invert);
+        if matches!(self.filter, Filter::None) {
+            self.start(invert, setting);
+        }
+        for word in words(body) {
+            let range = word.range.start + offset..word.range.end + offset;
+            let token = Token { text: word.text.clone(), setting: SETTING, span: setting.value.span(range) };
+            self.word(&word.text, invert, token);
+        }
+    }
+
+    /// The first line that is not empty fixes the kind; an allow list begins with `@default`.
+    fn start(&mut self, invert: bool, setting: &Setting) {
+        let first = Some(Token {
+            text: setting.value.text.clone(),
+            setting: SETTING,
+            span: setting.value.whole(),
+        });
+        let mut list = List { first: first.clone(), ..List::default() };
+        if invert {
+            self.filter = Filter::Deny(list);
+            return;
+        }
+        list.write_always = self.groups.systemd >= WRITE_ALWAYS_FROM;
+        for name in self.groups.members("@default").into_iter().flatten() {
+            list.entries.insert(name.clone(), Entry { action: None, token: first.clone() });
+        }
+        self.filter = Filter::Allow(list);
+    }
+
+    fn word(&mut self, text: &str, invert: bool, token: Token) {
+        let (name, action) = match text.split_once(':') {
+            None => (text, None),
+            Some((name, errno)) => match parse_action(errno) {
+                Some(action) if !name.is_empty() => (name, Some(action)),
+                _ => {
+                    let message = format!("'{text}' has no errno that exists: the word is ignored");
+                    self.findings.push(Finding::warning(Code::BadErrno, message, Some(token.span)));
+                    return;
+                }
+            },
+        };
+        if action.is_some() && !invert && self.groups.systemd >= ERRNO_ON_ALLOW_LISTS_FROM {
+            let message = format!("'{text}' allows a call and carries an errno: systemd ignores the word");
+            self.findings.push(Finding::warning(Code::BadErrno, message, Some(token.span)));
+            return;
+        }
+        if !name.starts_with('@') {
+            if self.groups.knows(name) {
+                self.apply(&Word { name, action, invert, token });
+            } else {
+                let message = format!("'{name}' is no system call that this system knows: it is ignored");
+                self.findings.push(Finding::warning(Code::UnknownCall, message, Some(token.span)));
+            }
+            return;
+        }
+        let Some(members) = self.groups.members(name) else {
+            let message =
+                format!("systemd {} knows no group '{name}': it is ignored", self.groups.systemd);
+            self.findings.push(Finding::warning(Code::UnknownGroup, message, Some(token.span)));
+            return;
+        };
+        for name in members.iter().filter(|name| self.groups.knows(name)) {
+            self.apply(&Word { name, action, invert, token: token.clone() });
+        }
+    }
+
+    fn apply(&mut self, word: &Word) {
+        let allow_list = matches!(self.filter, Filter::Allow(_));
+        let (Filter::Allow(list) | Filter::Deny(list)) = &mut self.filter else {
+            return;
+        };
+        let softens = word.action.is_some() && self.groups.systemd >= ERRNO_ON_ALLOW_LISTS_FROM;
+        let puts = word.invert != allow_list || (word.invert && allow_list && softens);
+        if puts {
+            let entry = Entry { action: word.action.filter(|_| word.invert), token: Some(word.token.clone()) };
+            list.entries.insert(word.name.to_owned(), entry);
+            list.removed.remove(word.name);
+        } else if list.entries.remove(word.name).is_some() {
+            list.removed.insert(word.name.to_owned(), word.token.clone());
+        }
+    }
+}
+
+/// An errno or `kill`, as `parse_errno()` and `seccomp_parse_errno_or_action()` read it.
+pub(super) fn parse_action(text: &str) -> Option<Action> {
+    if text == "kill" {
+        return Some(Action::Kill);
+    }
+    if let Ok(number) = text.parse::<u16>() {
+        return (number <= ERRNO_MAX).then_some(Action::Errno(number)); // ERRNO_MAX of systemd is 4095
+    }
+    let wanted = text.to_ascii_uppercase();
+    (1..=ERRNO_MAX).find(|n| named(*n, &wanted)).map(Action::Errno)
+}
+
+const ERRNO_MAX: u16 = 4095;
+
+fn named(number: u16, wanted: &str) -> bool {
+    let errno = nix::errno::Errno::from_raw(number.into());
+    errno != nix::errno::Errno::UnknownErrno && format!("{errno:?}") == wanted
+}
+
+/// A word of a list and its place in the text.
+pub(super) struct Found {
+    pub(super) text: String,
+    pub(super) range: Range<usize>,
+}
+
+/// Words as `extract_first_word()` without flags finds them: white space separates, quotes are literal, a
+/// backslash vanishes and keeps the character behind it.
+pub(super) fn words(text: &str) -> Vec<Found> {
+    let mut out: Vec<Found> = Vec::new();
+    let mut current: Option<Found> = None;
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        if c.is_ascii_whitespace() {
+            out.extend(current.take());
+            continue;
+        }
+        let word = current.get_or_insert_with(|| Found { text: String::new(), range: at..at });
+        let (end, literal) = if c == '\\' {
+            chars.next().map_or((at + 1, None), |(next, escaped)| (next + escaped.len_utf8(), Some(escaped)))
+        } else {
+            (at + c.len_utf8(), Some(c))
+        };
+        word.text.extend(literal);
+        word.range.end = end;
+    }
+    out.extend(current);
+    out
+}

@@ -1,0 +1,169 @@
+//! A root folder: every reader of the system goes through one, so that `--root DIR` and test cases are folders.
+//! Links are followed inside of it and never out of it (openat2(2), `RESOLVE_IN_ROOT`).
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// No unit file, rule or receipt is larger; what is, is refused rather than read.
+const SIZE_MAX: u64 = 16 * 1024 * 1024;
+
+/// A folder that stands for `/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root(PathBuf);
+
+/// What a path is, without following it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// Anything else.
+    Other,
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Root(PathBuf::from("/"))
+    }
+}
+
+impl Root {
+    /// The folder itself; `/` for the running system.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Root(folder.into())
+    }
+
+    /// Whether this is the running system's own root.
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        self.0 == Path::new("/")
+    }
+
+    /// A path of the root as this process would name it.
+    #[must_use]
+    pub fn join(&self, path: &Path) -> PathBuf {
+        self.0.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    fn open(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+        let folder = open(&self.0, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        openat2(&folder, path, how)
+    }
+
+    /// The bytes of a regular file (or nothing, of `/dev/null`), links followed.
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = File::from(self.open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?);
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            let stat = fstat(&file)?;
+            if is_null_device(&stat) {
+                return Ok(Vec::new());
+            }
+            return Err(io::Error::other("this is not a regular file"));
+        }
+        if meta.len() > SIZE_MAX {
+            return Err(io::Error::other("this file is larger than 16 MiB"));
+        }
+        let mut bytes = Vec::new();
+        file.take(SIZE_MAX).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Whether the path leads to `/dev/null`, as a link that masks does; also in a root without a `/dev`.
+    #[must_use]
+    pub fn is_null(&self, path: &Path) -> bool {
+        self.read_link(path).is_some_and(|target| target == Path::new("/dev/null"))
+            || self.open(path, OFlag::O_PATH).and_then(fstat).is_ok_and(|stat| is_null_device(&stat))
+    }
+
+    /// What stands at a path itself, if anything.
+    #[must_use]
+    pub fn kind(&self, path: &Path) -> Option<Kind> {
+        let (parent, name) = (path.parent()?, path.file_name()?);
+        let folder = self.open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY).ok()?;
+        let stat = fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        Some(match file_type(&stat) {
+            SFlag::S_IFREG => Kind::File,
+            SFlag::S_IFDIR => Kind::Directory,
+            SFlag::S_IFLNK => Kind::Link,
+            _ => Kind::Other,
+        })
+    }
+
+    /// Whether a path leads to a directory, links followed.
+    #[must_use]
+    pub fn is_directory(&self, path: &Path) -> bool {
+        self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY).is_ok()
+    }
+
+    /// Where a link points, word for word.
+    #[must_use]
+    pub fn read_link(&self, path: &Path) -> Option<PathBuf> {
+        let (parent, name) = (path.parent()?, path.file_name()?);
+        let folder = self.open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY).ok()?;
+        readlinkat(&folder, name).ok().map(PathBuf::from)
+    }
+
+    /// The names in a directory, sorted by bytes. A directory that is not there has none.
+    pub fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let folder = match self.open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut names = Vec::new();
+        for entry in Dir::from_fd(folder)?.iter() {
+            let entry = entry?;
+            let name = std::ffi::OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+fn file_type(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
+
+/// `/dev/null` is character device 1:3 (Documentation/admin-guide/devices.txt).
+fn is_null_device(stat: &FileStat) -> bool {
+    file_type(stat) == SFlag::S_IFCHR && stat.st_rdev == nix::sys::stat::makedev(1, 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_stay_inside() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("etc/systemd")).unwrap();
+        std::fs::write(dir.path().join("etc/hostname"), "inside").unwrap();
+        symlink("/etc/hostname", dir.path().join("etc/systemd/absolute")).unwrap();
+        symlink("../../../../../etc/hostname", dir.path().join("etc/systemd/climbing")).unwrap();
+        symlink("/dev/null", dir.path().join("etc/systemd/mask")).unwrap();
+        let root = Root::new(dir.path());
+        assert_eq!(root.read(Path::new("/etc/systemd/absolute")).unwrap(), b"inside");
+        assert_eq!(root.read(Path::new("/etc/systemd/climbing")).unwrap(), b"inside");
+        assert!(root.is_null(Path::new("/etc/systemd/mask")));
+        assert_eq!(root.kind(Path::new("/etc/systemd/mask")), Some(Kind::Link));
+        assert_eq!(root.list(Path::new("/etc")).unwrap(), ["hostname", "systemd"]);
+        assert!(root.list(Path::new("/nowhere")).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,214 @@
+//! Architectures as the kernel's audit records, systemd and seccomp call them.
+
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+use syscalls::{aarch64, arm, riscv64, x86, x86_64};
+
+/// Set in the number of an x32 call (asm/unistd.h, `__X32_SYSCALL_BIT`).
+pub(super) const X32_BIT: u32 = 0x4000_0000;
+
+/// An architecture of system calls. The names are systemd's (`SystemCallArchitectures=` in systemd.exec(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Arch {
+    /// 64-bit x86.
+    #[serde(rename = "x86-64")]
+    X86_64,
+    /// x86-64 with 32-bit pointers.
+    #[serde(rename = "x32")]
+    X32,
+    /// 32-bit x86.
+    #[serde(rename = "x86")]
+    X86,
+    /// 64-bit ARM.
+    #[serde(rename = "arm64")]
+    Arm64,
+    /// 32-bit ARM.
+    #[serde(rename = "arm")]
+    Arm,
+    /// 64-bit RISC-V.
+    #[serde(rename = "riscv64")]
+    Riscv64,
+}
+
+impl Arch {
+    /// Every architecture that unitfix knows.
+    pub const ALL: [Arch; 6] = [Arch::X86_64, Arch::X32, Arch::X86, Arch::Arm64, Arch::Arm, Arch::Riscv64];
+
+    /// The architecture that unitfix was built for, which is the system's own.
+    #[must_use]
+    pub const fn native() -> Arch {
+        if cfg!(target_arch = "aarch64") {
+            Arch::Arm64
+        } else if cfg!(target_arch = "riscv64") {
+            Arch::Riscv64
+        } else if cfg!(target_arch = "arm") {
+            Arch::Arm
+        } else if cfg!(target_arch = "x86") {
+            Arch::X86
+        } else {
+            Arch::X86_64
+        }
+    }
+
+    /// The architectures whose calls a kernel of the native one accepts.
+    #[must_use]
+    pub fn of_this_kernel() -> &'static [Arch] {
+        match Arch::native() {
+            Arch::X86_64 | Arch::X32 => &[Arch::X86_64, Arch::X32, Arch::X86],
+            Arch::Arm64 => &[Arch::Arm64, Arch::Arm],
+            Arch::X86 => &[Arch::X86],
+            Arch::Arm => &[Arch::Arm],
+            Arch::Riscv64 => &[Arch::Riscv64],
+        }
+    }
+
+    /// `AUDIT_ARCH_*` of linux/audit.h, the `arch=` of a record and the `arch` of `struct seccomp_data`.
+    #[must_use]
+    pub const fn audit(self) -> u32 {
+        match self {
+            Arch::X86_64 | Arch::X32 => 0xc000_003e,
+            Arch::X86 => 0x4000_0003,
+            Arch::Arm64 => 0xc000_00b7,
+            Arch::Arm => 0x4000_0028,
+            Arch::Riscv64 => 0xc000_00f3,
+        }
+    }
+
+    /// The architecture of an `AUDIT_ARCH_*`; x32 cannot be told from x86-64 by it.
+    #[must_use]
+    pub fn from_audit(value: u32) -> Option<Arch> {
+        Arch::ALL.into_iter().find(|a| a.audit() == value)
+    }
+
+    /// systemd's name.
+    #[must_use]
+    pub const fn systemd_name(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86-64",
+            Arch::X32 => "x32",
+            Arch::X86 => "x86",
+            Arch::Arm64 => "arm64",
+            Arch::Arm => "arm",
+            Arch::Riscv64 => "riscv64",
+        }
+    }
+
+    /// The architecture of a name in `SystemCallArchitectures=`.
+    #[must_use]
+    pub fn from_systemd_name(name: &str) -> Option<Arch> {
+        match name {
+            "native" => Some(Arch::native()),
+            name => Arch::ALL.into_iter().find(|a| a.systemd_name() == name),
+        }
+    }
+
+    /// The name of a call's number.
+    #[must_use]
+    pub fn name(self, number: u32) -> Option<&'static str> {
+        let id = usize::try_from(number).ok()?;
+        match self {
+            Arch::X86_64 => x86_64::Sysno::new(id).map(|s| s.name()),
+            // from 512 on x32 has numbers of its own for calls whose structures differ (syscall_64.tbl, "x32")
+            Arch::X32 if number < 512 => x86_64::Sysno::new(id).map(|s| s.name()),
+            Arch::X32 => X32_OWN.get(id - 512).copied(),
+            Arch::X86 => x86::Sysno::new(id).map(|s| s.name()),
+            Arch::Arm64 => aarch64::Sysno::new(id).map(|s| s.name()),
+            Arch::Arm => arm::Sysno::new(id).map(|s| s.name()),
+            Arch::Riscv64 => riscv64::Sysno::new(id).map(|s| s.name()),
+        }
+    }
+
+    /// The number of a call's name.
+    #[must_use]
+    pub fn number(self, name: &str) -> Option<u32> {
+        if self == Arch::X32 {
+            if let Some(at) = X32_OWN.iter().position(|own| *own == name) {
+                return u32::try_from(at + 512).ok();
+            }
+        }
+        let id = match self {
+            Arch::X86_64 | Arch::X32 => x86_64::Sysno::from_str(name).ok()?.id(),
+            Arch::X86 => x86::Sysno::from_str(name).ok()?.id(),
+            Arch::Arm64 => aarch64::Sysno::from_str(name).ok()?.id(),
+            Arch::Arm => arm::Sysno::from_str(name).ok()?.id(),
+            Arch::Riscv64 => riscv64::Sysno::from_str(name).ok()?.id(),
+        };
+        u32::try_from(id).ok()
+    }
+}
+
+impl std::fmt::Display for Arch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.systemd_name())
+    }
+}
+
+/// The x32 calls from 512 on, in order (arch/x86/entry/syscalls/syscall_64.tbl of Linux 6.18).
+const X32_OWN: [&str; 36] = [
+    "rt_sigaction",
+    "rt_sigreturn",
+    "ioctl",
+    "readv",
+    "writev",
+    "recvfrom",
+    "sendmsg",
+    "recvmsg",
+    "execve",
+    "ptrace",
+    "rt_sigpending",
+    "rt_sigtimedwait",
+    "rt_sigqueueinfo",
+    "sigaltstack",
+    "timer_create",
+    "mq_notify",
+    "kexec_load",
+    "waitid",
+    "set_robust_list",
+    "get_robust_list",
+    "vmsplice",
+    "move_pages",
+    "preadv",
+    "pwritev",
+    "rt_tgsigqueueinfo",
+    "recvmmsg",
+    "sendmmsg",
+    "process_vm_readv",
+    "process_vm_writev",
+    "setsockopt",
+    "getsockopt",
+    "io_setup",
+    "io_submit",
+    "execveat",
+    "preadv2",
+    "pwritev2",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::Call;
+    use super::*;
+
+    #[test]
+    fn records_of_every_architecture() {
+        let named = |arch, number| Call::from_record(arch, number).map(|c| (c.arch, c.name()));
+        assert_eq!(named(0xc000_003e, 160), Some((Arch::X86_64, Some("setrlimit"))));
+        assert_eq!(named(0xc000_003e, 0x4000_0000 | 160), Some((Arch::X32, Some("setrlimit"))));
+        assert_eq!(named(0xc000_003e, 0x4000_0000 | 520), Some((Arch::X32, Some("execve"))));
+        assert_eq!(named(0x4000_0003, 75), Some((Arch::X86, Some("setrlimit"))));
+        assert_eq!(named(0xc000_00b7, 164), Some((Arch::Arm64, Some("setrlimit"))));
+        assert_eq!(named(0xc000_003e, 600), Some((Arch::X86_64, None)));
+        assert_eq!(named(0x1234_5678, 1), None);
+    }
+
+    #[test]
+    fn names_and_numbers_agree() {
+        for arch in Arch::ALL {
+            for number in 0..1024 {
+                if let Some(name) = arch.name(number) {
+                    let back = arch.number(name);
+                    assert!(back == Some(number) || arch == Arch::X32, "{arch} {number} {name} {back:?}");
+                }
+            }
+        }
+    }
+}

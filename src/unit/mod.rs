@@ -1,0 +1,180 @@
+//! Units: every setting of a service in load order, each with file, line and column.
+
+pub mod exec;
+mod name;
+pub mod search;
+mod source;
+pub mod syntax;
+
+pub use name::{BadName, UnitName};
+pub use source::{SourceFile, Span};
+pub use syntax::{Setting, Value};
+
+use crate::finding::{Code, Finding};
+use crate::root::Root;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A service unit as it is on disk.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// Its name. For a unit file given by path: the file's name.
+    pub name: UnitName,
+    /// The unit file.
+    pub fragment: Arc<SourceFile>,
+    /// The drop-ins, in the order in which they apply.
+    pub drop_ins: Vec<Arc<SourceFile>>,
+    /// Every setting, in load order over all files.
+    pub settings: Vec<Setting>,
+    /// What is wrong with the files.
+    pub findings: Vec<Finding>,
+}
+
+/// Why a unit cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No such unit file anywhere.
+    #[error("there is no unit {name} (systemctl list-unit-files shows those that exist)")]
+    NotFound {
+        /// The name asked for.
+        name: String,
+    },
+    /// The unit is masked.
+    #[error("{name} is masked by {}: it cannot run, and unitfix changes nothing (systemctl unmask {name} lifts that)", path.display())]
+    Masked {
+        /// The name asked for.
+        name: String,
+        /// The file or link that masks it.
+        path: PathBuf,
+    },
+    /// Links that lead round in a circle.
+    #[error("the links of {name} lead round in a circle")]
+    AliasLoop {
+        /// The name asked for.
+        name: String,
+    },
+    /// A file that cannot be read.
+    #[error("{}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The unit file itself is so broken that systemd refuses it.
+    #[error("{place}: {message}, so systemd refuses to load the unit")]
+    Broken {
+        /// Where.
+        place: String,
+        /// What.
+        message: String,
+    },
+    /// The unit's name.
+    #[error(transparent)]
+    Name(#[from] BadName),
+}
+
+impl Unit {
+    /// Find and load a unit in a root folder, without a manager, as systemd of this major version would.
+    pub fn find(root: &Root, name: &UnitName, version: u32) -> Result<Self, LoadError> {
+        let files = search::find(root, name, version)?;
+        let mut unit = Unit::load(root, name.clone(), &files.fragment, &files.drop_ins)?;
+        unit.findings.extend(files.findings);
+        Ok(unit)
+    }
+
+    /// Load a unit *file* and the drop-ins in the `.d` directory beside it.
+    pub fn at_path(path: &Path) -> Result<Self, LoadError> {
+        let root = Root::default();
+        let read = |error| LoadError::Read { path: path.to_owned(), error };
+        let absolute = std::path::absolute(path).map_err(read)?;
+        let file_name = absolute.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        // a template file runs as an instance of that name
+        let name = match UnitName::parse(file_name) {
+            Err(BadName::Template(_, instance)) => UnitName::parse(&instance)?,
+            other => other?,
+        };
+        let folder = drop_in_folder(path);
+        let listed = root.list(&std::path::absolute(&folder).map_err(read)?).map_err(read)?;
+        let drop_ins: Vec<PathBuf> = listed
+            .into_iter()
+            .filter(|f| Path::new(f).extension().is_some_and(|e| e == "conf"))
+            .map(|f| folder.join(f))
+            .collect();
+        Unit::load_from(name, path, &drop_ins, |p| root.read(&std::path::absolute(p)?))
+    }
+
+    /// Load a unit from files that are already known, for example from the manager's own list.
+    pub fn load(root: &Root, name: UnitName, fragment: &Path, drop_ins: &[PathBuf]) -> Result<Self, LoadError> {
+        Unit::load_from(name, fragment, drop_ins, |path| root.read(path))
+    }
+
+    fn load_from(
+        name: UnitName,
+        fragment: &Path,
+        drop_ins: &[PathBuf],
+        read: impl Fn(&Path) -> std::io::Result<Vec<u8>>,
+    ) -> Result<Self, LoadError> {
+        let bytes = read(fragment).map_err(|error| LoadError::Read { path: fragment.to_owned(), error })?;
+        let fragment = SourceFile::new(fragment, bytes);
+        let mut parsed = syntax::parse(&fragment);
+        if parsed.broken {
+            let found = parsed.findings.pop();
+            return Err(LoadError::Broken {
+                place: found.as_ref().and_then(|f| f.span.as_ref()).map(Span::location).unwrap_or_default(),
+                message: found.map(|f| f.message).unwrap_or_default(),
+            });
+        }
+        let mut unit =
+            Unit { name, fragment, drop_ins: Vec::new(), settings: parsed.settings, findings: parsed.findings };
+        for path in drop_ins {
+            match read(path) {
+                Ok(bytes) => unit.add_drop_in(SourceFile::new(path, bytes)),
+                Err(error) => {
+                    let message = format!("{}: {error}", path.display());
+                    unit.findings.push(Finding::warning(Code::UnreadableDropIn, message, None));
+                }
+            }
+        }
+        Ok(unit)
+    }
+
+    /// Add a drop-in behind all others: how a change that is not written yet would look.
+    pub fn add_drop_in(&mut self, file: Arc<SourceFile>) {
+        let parsed = syntax::parse(&file);
+        self.settings.extend(parsed.settings);
+        self.findings.extend(parsed.findings);
+        self.drop_ins.push(file);
+    }
+
+    /// Every assignment of a setting in `[Service]`, in load order.
+    pub fn service<'a>(&'a self, key: &'a str) -> impl DoubleEndedIterator<Item = &'a Setting> {
+        self.settings.iter().filter(move |s| s.section == "Service" && s.key == key)
+    }
+
+    /// The value that counts of a setting in `[Service]` that holds one value: the last one.
+    #[must_use]
+    pub fn last(&self, key: &str) -> Option<&Setting> {
+        self.service(key).next_back()
+    }
+
+    /// The text of the last value of a setting in `[Service]`, if it is set and not empty.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.last(key).map(|s| s.value.text.as_str()).filter(|text| !text.is_empty())
+    }
+
+    /// A boolean of `[Service]`; false where it is not set or not a boolean (`parse_boolean()`).
+    #[must_use]
+    pub fn flag(&self, key: &str) -> bool {
+        self.text(key).is_some_and(|t| matches!(t.to_ascii_lowercase().as_str(), "1" | "yes" | "y" | "true" | "t" | "on"))
+    }
+}
+
+/// The directory that holds the drop-ins of a unit file given by path: `some.service.d` beside it.
+#[must_use]
+pub fn drop_in_folder(unit_file: &Path) -> PathBuf {
+    let mut name = unit_file.file_name().unwrap_or_default().to_owned();
+    name.push(".d");
+    unit_file.with_file_name(name)
+}

@@ -1,0 +1,283 @@
+//! The syntax of unit files: bytes to settings with places, plus findings. Pure; systemd.syntax(7) and
+//! systemd's `config_parse()` (src/shared/conf-parser.c) are the sources of its rules.
+
+use super::source::{SourceFile, Span, lines};
+use crate::finding::{Code, Finding};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// systemd refuses longer lines (`LONG_LINE_MAX`, src/basic/fileio.h).
+const LONG_LINE_MAX: usize = 1024 * 1024;
+
+/// One `Key=value` of a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The section it stands in, without brackets.
+    pub section: String,
+    /// The name before the equals sign.
+    pub key: String,
+    /// What follows it.
+    pub value: Value,
+}
+
+/// The value of a setting: its text with continuation lines joined, and where each part of it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// The text, stripped of white space at both ends.
+    pub text: String,
+    file: Arc<SourceFile>,
+    pieces: Vec<Piece>,
+}
+
+/// From this byte of the text on, it stands at this line and column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Piece {
+    offset: usize,
+    line: u32,
+    column: u32,
+}
+
+impl Value {
+    /// Where a part of the text (byte offsets) stands. Only the part on its first line, if it spans several.
+    #[must_use]
+    pub fn span(&self, range: Range<usize>) -> Span {
+        let index = self.pieces.partition_point(|p| p.offset <= range.start).saturating_sub(1);
+        let piece = self.pieces.get(index).copied().unwrap_or(Piece { offset: 0, line: 1, column: 1 });
+        let line_end = self.pieces.get(index + 1).map_or(self.text.len(), |next| next.offset);
+        let chars = |from: usize, to: usize| self.text.get(from..to).map_or(0, |s| count(s.chars().count()));
+        Span {
+            file: Arc::clone(&self.file),
+            line: piece.line,
+            column: piece.column + chars(piece.offset, range.start),
+            length: chars(range.start, range.end.min(line_end)).max(1),
+        }
+    }
+
+    /// Where the whole value stands (its first line).
+    #[must_use]
+    pub fn whole(&self) -> Span {
+        self.span(0..self.text.len())
+    }
+}
+
+/// What a file holds.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// Its settings in order.
+    pub settings: Vec<Setting>,
+    /// What is wrong with it.
+    pub findings: Vec<Finding>,
+    /// The manager stopped reading here: the rest of a drop-in is dropped, and a unit file fails to load.
+    pub broken: bool,
+}
+
+/// Parse one unit file. Never fails: what the manager would refuse is a finding.
+#[must_use]
+pub fn parse(file: &Arc<SourceFile>) -> Parsed {
+    let mut parser = Parser { file, section: None, out: Parsed::default() };
+    let mut logical = Logical::default();
+    for (index, raw) in lines(&file.bytes).enumerate() {
+        let number = count(index + 1);
+        let (raw, bom) = match raw.strip_prefix(b"\xef\xbb\xbf") {
+            Some(rest) if index == 0 => (rest, 1),
+            _ => (raw, 0),
+        };
+        let indent = raw.iter().take_while(|b| is_space(**b)).count();
+        let text = &raw[indent..];
+        if matches!(text.first(), Some(b'#' | b';')) {
+            continue; // also between continuation lines
+        }
+        if logical.bytes.len() + text.len() > LONG_LINE_MAX {
+            parser.break_off(Code::LineTooLong, "a line of more than 1 MiB", number);
+            return parser.out;
+        }
+        logical.add(text, number, count(indent) + bom + 1);
+        if logical.continues() {
+            continue;
+        }
+        if !parser.line(&std::mem::take(&mut logical)) {
+            return parser.out;
+        }
+    }
+    if !logical.bytes.is_empty() {
+        parser.line(&logical);
+    }
+    parser.out
+}
+
+/// A line with its continuation lines joined.
+#[derive(Default)]
+struct Logical {
+    bytes: Vec<u8>,
+    pieces: Vec<Piece>,
+}
+
+impl Logical {
+    fn add(&mut self, text: &[u8], line: u32, column: u32) {
+        self.pieces.push(Piece { offset: self.bytes.len(), line, column });
+        self.bytes.extend_from_slice(text);
+    }
+
+    /// An odd backslash at the end becomes a space, and the next line belongs to this one.
+    fn continues(&mut self) -> bool {
+        let slashes = self.bytes.iter().rev().take_while(|b| **b == b'\\').count();
+        if slashes % 2 == 0 {
+            return false;
+        }
+        if let Some(last) = self.bytes.last_mut() {
+            *last = b' ';
+        }
+        true
+    }
+}
+
+struct Parser<'a> {
+    file: &'a Arc<SourceFile>,
+    section: Option<String>,
+    out: Parsed,
+}
+
+impl Parser<'_> {
+    /// Take in one logical line; false when the manager reads no further.
+    fn line(&mut self, logical: &Logical) -> bool {
+        let first = logical.pieces.first().map_or(1, |p| p.line);
+        let Ok(text) = std::str::from_utf8(&logical.bytes) else {
+            self.break_off(Code::InvalidUtf8, "this line is not UTF-8", first);
+            return false;
+        };
+        let stripped = text.trim_matches(SPACE);
+        if stripped.is_empty() {
+            return true;
+        }
+        if let Some(header) = stripped.strip_prefix('[') {
+            let Some(name) = header.strip_suffix(']') else {
+                self.break_off(Code::BadSection, "this section header has no closing bracket", first);
+                return false;
+            };
+            self.section = Some(name.to_owned());
+            return true;
+        }
+        let Some(equals) = text.find('=') else {
+            self.finding(Code::BadLine, "this line has no equals sign and is ignored", first);
+            return true;
+        };
+        let Some(section) = self.section.clone() else {
+            self.finding(Code::NoSection, "this setting stands before any section and is ignored", first);
+            return true;
+        };
+        let raw = &text[equals + 1..];
+        let value = raw.trim_matches(SPACE);
+        let start = equals + 1 + (raw.len() - raw.trim_start_matches(SPACE).len());
+        self.out.settings.push(Setting {
+            section,
+            key: text[..equals].trim_matches(SPACE).to_owned(),
+            value: Value {
+                text: value.to_owned(),
+                file: Arc::clone(self.file),
+                pieces: pieces_from(logical, text, start),
+            },
+        });
+        true
+    }
+
+    fn span(&self, line: u32) -> Option<Span> {
+        let length = count(self.file.line(line).chars().count()).max(1);
+        Some(Span { file: Arc::clone(self.file), line, column: 1, length })
+    }
+
+    fn finding(&mut self, code: Code, message: &str, line: u32) {
+        let span = self.span(line);
+        self.out.findings.push(Finding::warning(code, message, span));
+    }
+
+    fn break_off(&mut self, code: Code, message: &str, line: u32) {
+        let span = self.span(line);
+        let message = format!("{message}: systemd reads this file no further");
+        self.out.findings.push(Finding::error(code, message, span));
+        self.out.broken = true;
+    }
+}
+
+/// The pieces of the part of a logical line that begins at `start`.
+fn pieces_from(logical: &Logical, text: &str, start: usize) -> Vec<Piece> {
+    let holding = logical.pieces.partition_point(|p| p.offset <= start).saturating_sub(1);
+    let mut pieces = Vec::new();
+    for (index, piece) in logical.pieces.iter().enumerate().skip(holding) {
+        let mut piece = *piece;
+        if index == holding {
+            piece.column += text.get(piece.offset..start).map_or(0, |s| count(s.chars().count()));
+            piece.offset = start;
+        }
+        pieces.push(Piece { offset: piece.offset - start, ..piece });
+    }
+    pieces
+}
+
+/// systemd's `WHITESPACE` (src/basic/string-util.h).
+const SPACE: &[char] = &[' ', '\t', '\n', '\r'];
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &[u8]) -> Vec<String> {
+        let parsed = parse(&SourceFile::new("x.service", text));
+        let shown = parsed.settings.iter().map(|s| {
+            let span = s.value.whole();
+            format!("[{}] {}={}|{}:{}", s.section, s.key, s.value.text, span.line, span.column)
+        });
+        let found = parsed.findings.iter().map(|f| format!("{}@{}", f.code.name(), f.span.as_ref().map_or(0, |s| s.line)));
+        shown.chain(found).collect()
+    }
+
+    #[test]
+    fn places_survive_continuation_and_comments() {
+        let text = b"\xef\xbb\xbf[Service]\nSystemCallFilter = ~@privileged \\\n# why\n  @resources \\\n\nX=1\n";
+        let parsed = parse(&SourceFile::new("x.service", &text[..]));
+        let value = &parsed.settings[0].value;
+        assert_eq!(value.text, "~@privileged  @resources");
+        let at = value.text.find("@resources").unwrap();
+        let span = value.span(at..at + 10);
+        assert_eq!((span.line, span.column, span.length), (4, 3, 10));
+        assert_eq!((value.whole().line, value.whole().column), (2, 20));
+        assert_eq!(parsed.settings[1].value.text, "1");
+    }
+
+    #[test]
+    fn what_the_manager_drops_is_a_finding() {
+        assert_eq!(settings(b"A=1\n[Service]\nB=2\nnonsense\nC = 3 \n"), [
+            "[Service] B=2|3:3",
+            "[Service] C=3|5:5",
+            "no-section@1",
+            "bad-line@4"
+        ]);
+        assert_eq!(settings(b"[Service]\nA=1\n[Service\nB=2\n"), ["[Service] A=1|2:3", "bad-section@3"]);
+        assert_eq!(settings(b"[Service]\nA=1\nB=\xff\nC=2\n"), ["[Service] A=1|2:3", "invalid-utf8@3"]);
+    }
+
+    #[test]
+    fn carriage_return_nul_and_unfinished_continuation_end_a_line() {
+        assert_eq!(settings(b"[S]\rA=1\0B=2\r\nC=3\\"), ["[S] A=1|2:3", "[S] B=2|3:3", "[S] C=3|4:3"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics_and_every_span_lies_in_its_file(bytes: Vec<u8>) {
+            let mut text = b"[Service]\n".to_vec();
+            text.extend(bytes);
+            let file = SourceFile::new("x.service", text);
+            for setting in parse(&file).settings {
+                let span = setting.value.whole();
+                proptest::prop_assert!(span.line as usize <= lines(&file.bytes).count());
+            }
+        }
+    }
+}
