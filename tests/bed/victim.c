@@ -17,7 +17,8 @@
  *   exit=N         exit with N at the end instead of 0
  *
  * Beside the calls named it makes those of a static C program's start (prlimit64 to read, readlink,
- * mprotect, getrandom, brk, ...), write, and what the options need: fork, wait4, nanosleep, pause, sendto.
+ * mprotect, getrandom, brk, ...), fstat, lseek, write, and what the options need: clone, wait4,
+ * clock_nanosleep, pause, sendto.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -34,7 +35,6 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Newer than the headers of Debian 12. */
@@ -243,14 +243,6 @@ static void say_ready(void)
 	close(fd);
 }
 
-static void wait_seconds(int seconds)
-{
-	struct timespec rest = { .tv_sec = seconds };
-
-	while (nanosleep(&rest, &rest) < 0 && errno == EINTR)
-		;
-}
-
 /* Takes WORD as an option, or leaves it as a call. */
 static int is_option(const char *word)
 {
@@ -264,7 +256,7 @@ static int is_option(const char *word)
 	size_t length = strcspn(word, "=");
 	const char *value = word[length] ? word + length + 1 : NULL;
 
-	if (value && strncmp(word, "pidfile", length) == 0) {
+	if (value && strncmp(word, "pidfile=", 8) == 0) {
 		options.pidfile = value;
 		return 1;
 	}
@@ -289,7 +281,7 @@ int main(int argc, char **argv)
 	if (options.forking)
 		become_a_daemon();
 	if (options.after)
-		wait_seconds(options.after);
+		sleep((unsigned)options.after);
 	if (options.child)
 		make_all_in_a_child(words);
 	else
@@ -297,7 +289,7 @@ int main(int argc, char **argv)
 	if (options.notify)
 		say_ready();
 	while (options.child && options.every) {
-		wait_seconds(options.every);
+		sleep((unsigned)options.every);
 		make_all_in_a_child(words);
 	}
 	while (options.sleep || options.forking)
