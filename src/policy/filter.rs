@@ -121,18 +121,19 @@ impl Filter {
     /// only unitfix had, and those that only the manager has.
     pub fn adopt(&mut self, allow: bool, names: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
         let (_, computed) = self.shown();
-        let only_here: Vec<String> = computed.difference(names).cloned().collect();
-        let only_there: Vec<String> = names.difference(&computed).cloned().collect();
+        let ours_alone: Vec<String> = computed.difference(names).cloned().collect();
+        let theirs_alone: Vec<String> = names.difference(&computed).cloned().collect();
         let same_kind = matches!((&self, allow), (Filter::Allow(_), true) | (Filter::Deny(_), false));
         let mut list = match std::mem::replace(self, Filter::None) {
             Filter::Allow(list) | Filter::Deny(list) if same_kind => list,
             _ => List::default(),
         };
-        for name in &only_here {
+        for name in &ours_alone {
             list.entries.remove(name.split(':').next().unwrap_or_default());
         }
-        for shown in &only_there {
-            let (name, action) = shown.split_once(':').map_or((shown.as_str(), None), |(n, a)| (n, parse_action(a)));
+        for shown in &theirs_alone {
+            let (name, action) =
+                shown.split_once(':').map_or((shown.as_str(), None), |(n, a)| (n, parse_action(a)));
             let token = list.entries.remove(name).and_then(|e| e.token);
             list.entries.insert(name.to_owned(), Entry { action, token });
         }
@@ -141,7 +142,7 @@ impl Filter {
             (true, _) => Filter::Allow(list),
             (false, false) => Filter::Deny(list),
         };
-        (only_here, only_there)
+        (ours_alone, theirs_alone)
     }
 }
 
@@ -192,11 +193,8 @@ impl Builder<'_> {
 
     /// The first line that is not empty fixes the kind; an allow list begins with `@default`.
     fn start(&mut self, invert: bool, setting: &Setting) {
-        let first = Some(Token {
-            text: setting.value.text.clone(),
-            setting: SETTING,
-            span: setting.value.whole(),
-        });
+        let first =
+            Some(Token { text: setting.value.text.clone(), setting: SETTING, span: setting.value.whole() });
         let mut list = List { first: first.clone(), ..List::default() };
         if invert {
             self.filter = Filter::Deny(list);
@@ -236,8 +234,7 @@ impl Builder<'_> {
             return;
         }
         let Some(members) = self.groups.members(name) else {
-            let message =
-                format!("systemd {} knows no group '{name}': it is ignored", self.groups.systemd);
+            let message = format!("systemd {} knows no group '{name}': it is ignored", self.groups.systemd);
             self.findings.push(Finding::warning(Code::UnknownGroup, message, Some(token.span)));
             return;
         };
@@ -254,7 +251,8 @@ impl Builder<'_> {
         let softens = word.action.is_some() && self.groups.systemd >= ERRNO_ON_ALLOW_LISTS_FROM;
         let puts = word.invert != allow_list || (word.invert && allow_list && softens);
         if puts {
-            let entry = Entry { action: word.action.filter(|_| word.invert), token: Some(word.token.clone()) };
+            let entry =
+                Entry { action: word.action.filter(|_| word.invert), token: Some(word.token.clone()) };
             list.entries.insert(word.name.to_owned(), entry);
             list.removed.remove(word.name);
         } else if list.entries.remove(word.name).is_some() {

@@ -121,18 +121,15 @@ impl Policy {
         let filter = Filter::evaluate(unit, groups, &mut findings);
         let default = default_action(unit, &mut findings);
         let architectures = architectures(unit, &mut findings);
-        let known =
-            groups.members("@known").filter(|_| groups.systemd >= ENOSYS_FOR_UNKNOWN_FROM).cloned();
+        let known = groups.members("@known").filter(|_| groups.systemd >= ENOSYS_FOR_UNKNOWN_FROM).cloned();
         Policy { filter, default, architectures, systemd: groups.systemd, findings, known }
     }
 
     /// What becomes of a call.
     #[must_use]
     pub fn decide(&self, call: Call) -> Decision {
-        if let Some((allowed, token)) = &self.architectures {
-            if call.arch != Arch::native() && !allowed.contains(&call.arch) {
-                return Decision { action: Action::Kill, because: Because::Architecture(token.clone()) };
-            }
+        if let Some((_, token)) = self.architectures.as_ref().filter(|_| !self.admits(call.arch)) {
+            return Decision { action: Action::Kill, because: Because::Architecture(token.clone()) };
         }
         let name = call.name();
         let unknown = self.known.as_ref().is_some_and(|known| !name.is_some_and(|n| known.contains(n)));
@@ -146,7 +143,8 @@ impl Policy {
     /// Whether calls of this architecture get past `SystemCallArchitectures=`.
     #[must_use]
     pub fn admits(&self, arch: Arch) -> bool {
-        arch == Arch::native() || self.architectures.as_ref().is_none_or(|(allowed, _)| allowed.contains(&arch))
+        arch == Arch::native()
+            || self.architectures.as_ref().is_none_or(|(allowed, _)| allowed.contains(&arch))
     }
 }
 
@@ -190,7 +188,8 @@ fn architectures(unit: &Unit, findings: &mut Vec<Finding>) -> Option<(BTreeSet<A
                     out.get_or_insert_with(|| (BTreeSet::new(), token));
                 }
                 None => {
-                    let message = format!("'{}' is no architecture that systemd knows: it is ignored", word.text);
+                    let message =
+                        format!("'{}' is no architecture that systemd knows: it is ignored", word.text);
                     findings.push(Finding::warning(Code::UnknownArchitecture, message, Some(token.span)));
                 }
             }
@@ -201,6 +200,18 @@ fn architectures(unit: &Unit, findings: &mut Vec<Finding>) -> Option<(BTreeSet<A
 
 /// Architectures that systemd knows and whose calls unitfix has no names for (`seccomp_arch_from_string()`).
 const KNOWN_ELSEWHERE: [&str; 14] = [
-    "mips", "mips64", "mips64-n32", "mips-le", "mips64-le", "mips64-le-n32", "loongarch64", "parisc", "parisc64",
-    "ppc", "ppc64", "ppc64-le", "s390", "s390x",
+    "mips",
+    "mips64",
+    "mips64-n32",
+    "mips-le",
+    "mips64-le",
+    "mips64-le-n32",
+    "loongarch64",
+    "parisc",
+    "parisc64",
+    "ppc",
+    "ppc64",
+    "ppc64-le",
+    "s390",
+    "s390x",
 ];

@@ -121,10 +121,9 @@ impl Arch {
     /// The number of a call's name.
     #[must_use]
     pub fn number(self, name: &str) -> Option<u32> {
-        if self == Arch::X32 {
-            if let Some(at) = X32_OWN.iter().position(|own| *own == name) {
-                return u32::try_from(at + 512).ok();
-            }
+        let own = X32_OWN.iter().position(|own| self == Arch::X32 && *own == name);
+        if let Some(at) = own {
+            return u32::try_from(at + 512).ok();
         }
         let id = match self {
             Arch::X86_64 | Arch::X32 => x86_64::Sysno::from_str(name).ok()?.id(),

@@ -19,7 +19,7 @@ pub struct Groups {
     pub systemd: u32,
     /// Where the contents come from.
     pub origin: Origin,
-    groups: BTreeMap<String, BTreeSet<String>>,
+    members: BTreeMap<String, BTreeSet<String>>,
     /// Names in groups that libseccomp did not know, so that the manager ignored them.
     void: BTreeSet<String>,
 }
@@ -67,7 +67,7 @@ impl Groups {
             }
         }
         let origin = Origin::Rules { version: best.systemd };
-        Ok(Groups { systemd: version, origin, groups: best.groups, void: best.void })
+        Ok(Groups { systemd: version, origin, members: best.groups, void: best.void })
     }
 
     /// The newest version that the built-in rules know.
@@ -95,7 +95,7 @@ impl Groups {
         if raw.is_empty() {
             return Err(GroupError::Listing);
         }
-        let groups = raw
+        let members = raw
             .keys()
             .map(|name| {
                 let mut members = BTreeSet::new();
@@ -104,19 +104,19 @@ impl Groups {
             })
             .collect();
         let void = Groups::from_rules(version).map(|rules| rules.void).unwrap_or_default();
-        Ok(Groups { systemd: version, origin: Origin::Manager, groups, void })
+        Ok(Groups { systemd: version, origin: Origin::Manager, members, void })
     }
 
     /// The members of a group (with its `@`), groups within it resolved; nothing if there is no such group.
     #[must_use]
     pub fn members(&self, group: &str) -> Option<&BTreeSet<String>> {
-        self.groups.get(group)
+        self.members.get(group)
     }
 
     /// The groups that hold a call, smallest first.
     #[must_use]
     pub fn holding(&self, call: &str) -> Vec<&str> {
-        let mut found: Vec<_> = self.groups.iter().filter(|(_, m)| m.contains(call)).collect();
+        let mut found: Vec<_> = self.members.iter().filter(|(_, m)| m.contains(call)).collect();
         found.sort_by_key(|(name, members)| (members.len(), name.as_str()));
         found.into_iter().map(|(name, _)| name.as_str()).collect()
     }
@@ -125,7 +125,7 @@ impl Groups {
     #[must_use]
     pub fn knows(&self, call: &str) -> bool {
         !self.void.contains(call)
-            && (self.groups.values().any(|members| members.contains(call))
+            && (self.members.values().any(|members| members.contains(call))
                 || super::Arch::of_this_kernel().iter().any(|arch| arch.number(call).is_some()))
     }
 }

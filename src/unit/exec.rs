@@ -293,11 +293,14 @@ mod tests {
 
     #[test]
     fn prefixes_quotes_and_escapes() {
-        assert_eq!(commands("-@/bin/a zero 'b c' \"d\\te\""), [(
-            "-@".to_owned(),
-            "/bin/a zero 'b c' \"d\\te\"".to_owned(),
-            vec!["/bin/a".to_owned(), "zero".to_owned(), "b c".to_owned(), "d\te".to_owned()]
-        )]);
+        assert_eq!(
+            commands("-@/bin/a zero 'b c' \"d\\te\""),
+            [(
+                "-@".to_owned(),
+                "/bin/a zero 'b c' \"d\\te\"".to_owned(),
+                vec!["/bin/a".to_owned(), "zero".to_owned(), "b c".to_owned(), "d\te".to_owned()]
+            )]
+        );
         assert_eq!(words_of(r"/bin/a \x41\102\u00e9 \q a'b'c"), ["/bin/a", "ABé", r"\q", "abc"]);
         assert_eq!(words_of("/bin/a ''"), ["/bin/a", ""]);
     }

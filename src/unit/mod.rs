@@ -105,7 +105,12 @@ impl Unit {
     }
 
     /// Load a unit from files that are already known, for example from the manager's own list.
-    pub fn load(root: &Root, name: UnitName, fragment: &Path, drop_ins: &[PathBuf]) -> Result<Self, LoadError> {
+    pub fn load(
+        root: &Root,
+        name: UnitName,
+        fragment: &Path,
+        drop_ins: &[PathBuf],
+    ) -> Result<Self, LoadError> {
         Unit::load_from(name, fragment, drop_ins, |path| root.read(path))
     }
 
@@ -125,8 +130,13 @@ impl Unit {
                 message: found.map(|f| f.message).unwrap_or_default(),
             });
         }
-        let mut unit =
-            Unit { name, fragment, drop_ins: Vec::new(), settings: parsed.settings, findings: parsed.findings };
+        let mut unit = Unit {
+            name,
+            fragment,
+            drop_ins: Vec::new(),
+            settings: parsed.settings,
+            findings: parsed.findings,
+        };
         for path in drop_ins {
             match read(path) {
                 Ok(bytes) => unit.add_drop_in(SourceFile::new(path, bytes)),
@@ -155,7 +165,7 @@ impl Unit {
     /// The value that counts of a setting in `[Service]` that holds one value: the last one.
     #[must_use]
     pub fn last(&self, key: &str) -> Option<&Setting> {
-        self.service(key).next_back()
+        self.settings.iter().rev().find(|s| s.section == "Service" && s.key == key)
     }
 
     /// The text of the last value of a setting in `[Service]`, if it is set and not empty.
@@ -167,7 +177,9 @@ impl Unit {
     /// A boolean of `[Service]`; false where it is not set or not a boolean (`parse_boolean()`).
     #[must_use]
     pub fn flag(&self, key: &str) -> bool {
-        self.text(key).is_some_and(|t| matches!(t.to_ascii_lowercase().as_str(), "1" | "yes" | "y" | "true" | "t" | "on"))
+        self.text(key).is_some_and(|t| {
+            matches!(t.to_ascii_lowercase().as_str(), "1" | "yes" | "y" | "true" | "t" | "on")
+        })
     }
 }
 

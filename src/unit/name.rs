@@ -20,15 +20,17 @@ pub enum BadName {
     Template(String, String),
 }
 
+/// The suffixes of the other types of units.
+const OTHER_TYPES: [&str; 10] =
+    ["socket", "timer", "target", "mount", "automount", "swap", "path", "slice", "scope", "device"];
+
 impl UnitName {
     /// Read a name as systemctl does: without a suffix, `.service` is meant.
     pub fn parse(text: &str) -> Result<Self, BadName> {
         let shown = || text.escape_debug().to_string();
-        const SUFFIXES: [&str; 10] =
-            ["socket", "timer", "target", "mount", "automount", "swap", "path", "slice", "scope", "device"];
         let full = match text.rsplit_once('.') {
             Some((_, "service")) => text.to_owned(),
-            Some((_, suffix)) if SUFFIXES.contains(&suffix) => return Err(BadName::NotAService(shown())),
+            Some((_, suffix)) if OTHER_TYPES.contains(&suffix) => return Err(BadName::NotAService(shown())),
             _ => format!("{text}.service"),
         };
         let stem = full.strip_suffix(".service").unwrap_or_default();

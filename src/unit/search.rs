@@ -96,7 +96,11 @@ fn alias_target(root: &Root, path: &Path, name: &UnitName) -> Option<UnitName> {
 fn same(a: &Path, b: &Path) -> bool {
     let mut parts: Vec<_> = Vec::new();
     for part in a.components() {
-        if part.as_os_str() == ".." { drop(parts.pop()) } else { parts.push(part) }
+        if part.as_os_str() == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
     }
     parts.into_iter().eq(b.components())
 }
@@ -109,7 +113,8 @@ fn names_of(root: &Root, asked: &UnitName, real: &UnitName) -> Vec<UnitName> {
     }
     for directory in directories() {
         for file in root.list(directory).unwrap_or_default() {
-            let Some(alias) = file.to_str().filter(|f| f.ends_with(".service")).and_then(|f| UnitName::parse(f).ok())
+            let Some(alias) =
+                file.to_str().filter(|f| f.ends_with(".service")).and_then(|f| UnitName::parse(f).ok())
             else {
                 continue;
             };
@@ -142,7 +147,8 @@ fn find_drop_ins(
             findings.push(Finding::warning(Code::RelativeDropInDirectory, message, None));
             continue;
         }
-        let files = root.list(&directory).map_err(|error| LoadError::Read { path: directory.clone(), error })?;
+        let files =
+            root.list(&directory).map_err(|error| LoadError::Read { path: directory.clone(), error })?;
         for file in files.into_iter().filter(|f| f.as_bytes().ends_with(b".conf")) {
             chosen.entry(file.clone()).or_insert_with(|| directory.join(file));
         }

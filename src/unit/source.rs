@@ -23,7 +23,10 @@ impl SourceFile {
     #[must_use]
     pub fn line(&self, number: u32) -> String {
         let index = usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
-        lines(&self.bytes).nth(index).map(|line| String::from_utf8_lossy(line).into_owned()).unwrap_or_default()
+        lines(&self.bytes)
+            .nth(index)
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .unwrap_or_default()
     }
 }
 
@@ -62,7 +65,7 @@ impl std::fmt::Debug for Span {
 
 /// Split into lines as systemd's `read_line()` does: `\n`, `\r` and NUL end a line, and different ones of `\n`
 /// and `\r` that follow each other are one end (src/basic/fileio.c).
-pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         if rest.is_empty() {

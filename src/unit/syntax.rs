@@ -180,20 +180,20 @@ impl Parser<'_> {
         true
     }
 
-    fn span(&self, line: u32) -> Option<Span> {
+    fn span(&self, line: u32) -> Span {
         let length = count(self.file.line(line).chars().count()).max(1);
-        Some(Span { file: Arc::clone(self.file), line, column: 1, length })
+        Span { file: Arc::clone(self.file), line, column: 1, length }
     }
 
     fn finding(&mut self, code: Code, message: &str, line: u32) {
         let span = self.span(line);
-        self.out.findings.push(Finding::warning(code, message, span));
+        self.out.findings.push(Finding::warning(code, message, Some(span)));
     }
 
     fn break_off(&mut self, code: Code, message: &str, line: u32) {
         let span = self.span(line);
         let message = format!("{message}: systemd reads this file no further");
-        self.out.findings.push(Finding::error(code, message, span));
+        self.out.findings.push(Finding::error(code, message, Some(span)));
         self.out.broken = true;
     }
 }
@@ -234,13 +234,17 @@ mod tests {
             let span = s.value.whole();
             format!("[{}] {}={}|{}:{}", s.section, s.key, s.value.text, span.line, span.column)
         });
-        let found = parsed.findings.iter().map(|f| format!("{}@{}", f.code.name(), f.span.as_ref().map_or(0, |s| s.line)));
+        let found = parsed
+            .findings
+            .iter()
+            .map(|f| format!("{}@{}", f.code.name(), f.span.as_ref().map_or(0, |s| s.line)));
         shown.chain(found).collect()
     }
 
     #[test]
     fn places_survive_continuation_and_comments() {
-        let text = b"\xef\xbb\xbf[Service]\nSystemCallFilter = ~@privileged \\\n# why\n  @resources \\\n\nX=1\n";
+        let text =
+            b"\xef\xbb\xbf[Service]\nSystemCallFilter = ~@privileged \\\n# why\n  @resources \\\n\nX=1\n";
         let parsed = parse(&SourceFile::new("x.service", &text[..]));
         let value = &parsed.settings[0].value;
         assert_eq!(value.text, "~@privileged  @resources");
@@ -253,12 +257,10 @@ mod tests {
 
     #[test]
     fn what_the_manager_drops_is_a_finding() {
-        assert_eq!(settings(b"A=1\n[Service]\nB=2\nnonsense\nC = 3 \n"), [
-            "[Service] B=2|3:3",
-            "[Service] C=3|5:5",
-            "no-section@1",
-            "bad-line@4"
-        ]);
+        assert_eq!(
+            settings(b"A=1\n[Service]\nB=2\nnonsense\nC = 3 \n"),
+            ["[Service] B=2|3:3", "[Service] C=3|5:5", "no-section@1", "bad-line@4"]
+        );
         assert_eq!(settings(b"[Service]\nA=1\n[Service\nB=2\n"), ["[Service] A=1|2:3", "bad-section@3"]);
         assert_eq!(settings(b"[Service]\nA=1\nB=\xff\nC=2\n"), ["[Service] A=1|2:3", "invalid-utf8@3"]);
     }

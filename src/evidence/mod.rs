@@ -1,0 +1,109 @@
+//! Evidence: which forbidden calls were really seen. Records are believed only from the kernel, and what a
+//! process says of itself (`comm=`, `exe=`) is shown, escaped, and never trusted.
+
+mod untrusted;
+
+pub use untrusted::Untrusted;
+
+use crate::syscalls::Call;
+use std::path::PathBuf;
+
+/// One forbidden call that was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The call.
+    pub call: Call,
+    /// What became of it.
+    pub effect: Effect,
+    /// Who made it.
+    pub process: Process,
+    /// When, in microseconds since the epoch, where the source tells.
+    pub time: Option<u64>,
+    /// Where this was read.
+    pub source: Source,
+    /// Why it is believed to be a process of the unit; nothing: whose it is, is not known.
+    pub attribution: Option<Attribution>,
+    /// The call's arguments as strace decoded them, where it did.
+    pub arguments: Vec<String>,
+}
+
+/// What became of a forbidden call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// The process was killed.
+    Killed,
+    /// The call ran, and was recorded because the policy forbids it (complain mode, strace, notification).
+    Recorded,
+    /// It failed with this errno.
+    Failed(u16),
+}
+
+/// The process that made a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// The process ID as the source gives it: the initial PID namespace's in kernel records; 0 where unknown.
+    pub pid: u32,
+    /// The name that the process had (`comm`), at most 15 bytes.
+    pub comm: Untrusted,
+    /// The program it ran.
+    pub exe: Option<Untrusted>,
+    /// The name of its parent, where that could be seen.
+    pub parent: Option<Untrusted>,
+}
+
+/// Where a denial was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The journal's copy of the kernel's audit record (`_TRANSPORT=audit`).
+    JournalAudit,
+    /// The journal's copy of the kernel's log (`_TRANSPORT=kernel`).
+    JournalKernel,
+    /// systemd-coredump's entry in the journal.
+    CoreDump,
+    /// auditd's log, or a file or stream that the user named.
+    Log(PathBuf),
+    /// The kernel's audit socket, during a replay or a verification.
+    AuditSocket,
+    /// strace, during a replay.
+    Strace,
+    /// A seccomp user notification, during a local replay.
+    Notification,
+}
+
+/// The reason for which a denial is believed to be one of the unit's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attribution {
+    /// `/proc/PID/cgroup` named the unit while the process lived.
+    ControlGroup,
+    /// systemd-coredump recorded the unit of the same process.
+    CoreDump,
+    /// The process ID is that of the unit's main or control process, as the manager knows it.
+    MainProcess,
+    /// The same process wrote to the journal as this unit.
+    JournalOfProcess,
+    /// The manager reported, right after the record, that this unit's main or control process died of SIGSYS.
+    ManagerReport,
+    /// It is the program of the unit's own command line, and the unit forbids the call.
+    OwnProgram,
+    /// No other unit that was running forbids the call.
+    OnlyCandidate,
+    /// unitfix, or the manager for it, ran the process itself.
+    Replayed,
+}
+
+impl Attribution {
+    /// The reason in words, to follow "because".
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Attribution::ControlGroup => "its control group is the unit's",
+            Attribution::CoreDump => "systemd-coredump names the unit",
+            Attribution::MainProcess => "it was the unit's main or control process",
+            Attribution::JournalOfProcess => "the same process wrote to the journal as this unit",
+            Attribution::ManagerReport => "the manager reported a process of this unit killed at that moment",
+            Attribution::OwnProgram => "it is the program of the unit's command line",
+            Attribution::OnlyCandidate => "no other running unit forbids this call",
+            Attribution::Replayed => "it ran in the replay",
+        }
+    }
+}
