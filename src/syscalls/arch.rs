@@ -191,8 +191,8 @@ mod tests {
     fn records_of_every_architecture() {
         let named = |arch, number| Call::from_record(arch, number).map(|c| (c.arch, c.name()));
         assert_eq!(named(0xc000_003e, 160), Some((Arch::X86_64, Some("setrlimit"))));
-        assert_eq!(named(0xc000_003e, 0x4000_0000 | 160), Some((Arch::X32, Some("setrlimit"))));
-        assert_eq!(named(0xc000_003e, 0x4000_0000 | 520), Some((Arch::X32, Some("execve"))));
+        assert_eq!(named(0xc000_003e, X32_BIT + 160), Some((Arch::X32, Some("setrlimit"))));
+        assert_eq!(named(0xc000_003e, X32_BIT + 520), Some((Arch::X32, Some("execve"))));
         assert_eq!(named(0x4000_0003, 75), Some((Arch::X86, Some("setrlimit"))));
         assert_eq!(named(0xc000_00b7, 164), Some((Arch::Arm64, Some("setrlimit"))));
         assert_eq!(named(0xc000_003e, 600), Some((Arch::X86_64, None)));

@@ -1,0 +1,88 @@
+//! Changing the configuration: the diff that is shown is the diff that is applied, byte for byte, and nothing is
+//! written without an [`Approval`].
+
+mod approval;
+mod lock;
+mod receipt;
+mod write;
+
+pub use approval::{Answer, Approval, Prompt, Yes};
+pub use lock::{Lock, LockError};
+pub use receipt::{Receipt, Store};
+pub use write::{WriteError, apply, undo};
+
+use std::path::{Path, PathBuf};
+
+/// What becomes of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    /// Its path, as seen from inside the root.
+    pub path: PathBuf,
+    /// What it holds now; nothing: it is not there.
+    pub before: Option<String>,
+    /// What it will hold; nothing: it will not be there.
+    pub after: Option<String>,
+}
+
+/// Every file that changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// The files, in the order in which they are written.
+    pub files: Vec<FileChange>,
+}
+
+impl Diff {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.iter().all(|f| f.before == f.after)
+    }
+
+    /// The same change backwards.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        let reverse = |f: &FileChange| FileChange {
+            path: f.path.clone(),
+            before: f.after.clone(),
+            after: f.before.clone(),
+        };
+        Diff { files: self.files.iter().rev().map(reverse).collect() }
+    }
+
+    /// As a unified diff, which `patch -p0` understands.
+    #[must_use]
+    pub fn unified(&self) -> String {
+        let mut out = String::new();
+        for file in self.files.iter().filter(|f| f.before != f.after) {
+            let side = |text: &Option<String>| match text {
+                Some(_) => file.path.as_path(),
+                None => Path::new("/dev/null"),
+            };
+            let (old, new) = (file.before.as_deref().unwrap_or(""), file.after.as_deref().unwrap_or(""));
+            let text = similar::TextDiff::from_lines(old, new);
+            let (from, to) =
+                (side(&file.before).display().to_string(), side(&file.after).display().to_string());
+            out.push_str(&text.unified_diff().context_radius(3).header(&from, &to).to_string());
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_and_back() {
+        let file =
+            FileChange { path: "/etc/x.conf".into(), before: None, after: Some("[Service]\nA=1\n".into()) };
+        let diff = Diff { files: vec![file] };
+        assert_eq!(diff.unified(), "--- /dev/null\n+++ /etc/x.conf\n@@ -0,0 +1,2 @@\n+[Service]\n+A=1\n");
+        assert_eq!(
+            diff.reversed().unified(),
+            "--- /etc/x.conf\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-[Service]\n-A=1\n"
+        );
+        assert_eq!(diff.reversed().reversed(), diff);
+        assert!(Diff::default().is_empty());
+    }
+}

@@ -1,0 +1,134 @@
+//! The service manager: what unitfix asks of it and has it do. One trait, so that faults which cannot be made
+//! for real can be injected in tests.
+
+mod dbus;
+
+pub use dbus::SystemManager;
+
+use crate::interrupt::Interrupt;
+use crate::replay::{Exit, Outcome};
+use crate::unit::UnitName;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why the manager did not do, or say, something.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagerError {
+    /// There is none.
+    #[error(
+        "no systemd manager answers here ({0}); give unitfix the path of a unit file to replay it without one, \
+         or --root DIR"
+    )]
+    Unreachable(String),
+    /// It refused.
+    #[error("systemd did not {action}: {reason}")]
+    Refused {
+        /// What it was asked to do.
+        action: String,
+        /// Its own words.
+        reason: String,
+    },
+    /// It does not answer any more.
+    #[error("systemd did not finish to {action} within {} s", limit.as_secs())]
+    Late {
+        /// What it was asked to do.
+        action: String,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// A signal came while waiting.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// What the manager knows of a unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnitStatus {
+    /// The unit's real name, which differs from an alias.
+    pub id: String,
+    /// `LoadState=`: loaded, not-found, masked, bad-setting, error.
+    pub load_state: String,
+    /// `ActiveState=`: active, reloading, inactive, failed, activating, deactivating.
+    pub active_state: String,
+    /// `SubState=`.
+    pub sub_state: String,
+    /// `FragmentPath=`: the unit file.
+    pub fragment: Option<PathBuf>,
+    /// `DropInPaths=`, in load order.
+    pub drop_ins: Vec<PathBuf>,
+    /// `NeedDaemonReload=`: files on disk are newer than what is loaded.
+    pub needs_reload: bool,
+    /// `Result=` of the service.
+    pub result: String,
+    /// How the main process ended, if it did.
+    pub main_exit: Option<Exit>,
+    /// Whether the service ever ran since boot.
+    pub ran: bool,
+    /// `MainPID=` and `ExecMainPID=`, `ControlPID=`: those that are not 0.
+    pub pids: Vec<u32>,
+    /// `ControlGroup=`; empty when it does not run.
+    pub control_group: String,
+    /// `NRestarts=`.
+    pub restarts: u32,
+    /// `SystemCallFilter=`: whether it is an allow list, and its names.
+    pub filter: (bool, BTreeSet<String>),
+    /// `SystemCallArchitectures=`.
+    pub architectures: BTreeSet<String>,
+}
+
+impl UnitStatus {
+    /// Whether a process of the unit should be running.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.active_state.as_str(), "active" | "reloading" | "activating" | "refreshing")
+    }
+
+    /// Whether it waits to be started again after a failure (`Restart=`).
+    #[must_use]
+    pub fn restarts_after_failure(&self) -> bool {
+        self.sub_state.starts_with("auto-restart")
+    }
+
+    /// What the unit does, in the terms of a replay.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        let failed = self.active_state == "failed" || self.restarts_after_failure();
+        match self.active_state.as_str() {
+            _ if failed => {
+                Outcome::Failed { result: self.result.clone(), exit: self.main_exit, command: None }
+            }
+            "active" | "reloading" | "activating" | "refreshing" => Outcome::Running,
+            _ => Outcome::Finished,
+        }
+    }
+}
+
+/// How to wait for a job.
+#[derive(Clone, Copy, Debug)]
+pub enum Patience<'a> {
+    /// Until it is done or a signal comes.
+    UntilInterrupted(&'a Interrupt),
+    /// Whatever comes, but no longer than this: for cleaning up.
+    AtMost(Duration),
+}
+
+/// What unitfix needs of the service manager.
+pub trait Manager {
+    /// systemd's major version.
+    fn version(&self) -> Result<u32, ManagerError>;
+    /// What it knows of a unit.
+    fn status(&self, unit: &UnitName) -> Result<UnitStatus, ManagerError>;
+    /// The services that run and have a system call filter, with it.
+    fn filtered_services(&self) -> Result<Vec<UnitStatus>, ManagerError>;
+    /// Read all unit files again.
+    fn reload(&self) -> Result<(), ManagerError>;
+    /// Restart a unit and wait for the job: its result is `done`, `failed`, `timeout`, `dependency`, …
+    fn restart(&self, unit: &UnitName, patience: Patience) -> Result<String, ManagerError>;
+    /// Stop a unit and wait for the job.
+    fn stop(&self, unit: &UnitName, patience: Patience) -> Result<String, ManagerError>;
+    /// Forget that the unit failed, and how often it was started.
+    fn reset_failed(&self, unit: &UnitName) -> Result<(), ManagerError>;
+    /// Wait until something changes at a unit, or this long.
+    fn wait_for_change(&self, limit: Duration);
+}
