@@ -11,10 +11,11 @@ pub use lock::{Lock, LockError};
 pub use receipt::{Receipt, Store};
 pub use write::{WriteError, apply, undo};
 
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// What becomes of one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileChange {
     /// Its path, as seen from inside the root.
     pub path: PathBuf,
@@ -22,6 +23,8 @@ pub struct FileChange {
     pub before: Option<String>,
     /// What it will hold; nothing: it will not be there.
     pub after: Option<String>,
+    /// Its folder is there only because of it, and goes with it.
+    pub own_folder: bool,
 }
 
 /// Every file that changes.
@@ -29,6 +32,12 @@ pub struct FileChange {
 pub struct Diff {
     /// The files, in the order in which they are written.
     pub files: Vec<FileChange>,
+}
+
+impl FileChange {
+    fn reversed(&self) -> Self {
+        FileChange { before: self.after.clone(), after: self.before.clone(), ..self.clone() }
+    }
 }
 
 impl Diff {
@@ -41,12 +50,7 @@ impl Diff {
     /// The same change backwards.
     #[must_use]
     pub fn reversed(&self) -> Self {
-        let reverse = |f: &FileChange| FileChange {
-            path: f.path.clone(),
-            before: f.after.clone(),
-            after: f.before.clone(),
-        };
-        Diff { files: self.files.iter().rev().map(reverse).collect() }
+        Diff { files: self.files.iter().rev().map(FileChange::reversed).collect() }
     }
 
     /// As a unified diff, which `patch -p0` understands.
@@ -74,8 +78,8 @@ mod tests {
 
     #[test]
     fn a_new_file_and_back() {
-        let file =
-            FileChange { path: "/etc/x.conf".into(), before: None, after: Some("[Service]\nA=1\n".into()) };
+        let after = Some("[Service]\nA=1\n".into());
+        let file = FileChange { path: "/etc/x.conf".into(), before: None, after, own_folder: false };
         let diff = Diff { files: vec![file] };
         assert_eq!(diff.unified(), "--- /dev/null\n+++ /etc/x.conf\n@@ -0,0 +1,2 @@\n+[Service]\n+A=1\n");
         assert_eq!(

@@ -20,34 +20,18 @@ pub struct Receipt {
     /// Why, a sentence for each repair.
     pub why: Vec<String>,
     /// The files: what each held before unitfix touched it first, and what it holds since.
-    pub files: Vec<FileRecord>,
+    pub files: Vec<FileChange>,
     /// Whether the unit was seen to work with it.
     pub verified: bool,
     /// The calls that it allows.
     pub calls: Vec<String>,
 }
 
-/// One file of a receipt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileRecord {
-    /// Its path, from inside the root.
-    pub path: PathBuf,
-    /// What it held; nothing: it was not there.
-    pub before: Option<String>,
-    /// What was written; nothing: it was taken away.
-    pub after: Option<String>,
-}
-
 impl Receipt {
     /// What takes everything back.
     #[must_use]
     pub fn undo(&self) -> Diff {
-        let change = |f: &FileRecord| FileChange {
-            path: f.path.clone(),
-            before: f.after.clone(),
-            after: f.before.clone(),
-        };
-        Diff { files: self.files.iter().rev().map(change).collect() }
+        Diff { files: self.files.clone() }.reversed()
     }
 
     /// This receipt, continued by a further change of the same unit: what was there first stays what is restored.
@@ -56,11 +40,7 @@ impl Receipt {
         for change in &diff.files {
             match self.files.iter_mut().find(|f| f.path == change.path) {
                 Some(file) => file.after.clone_from(&change.after),
-                None => self.files.push(FileRecord {
-                    path: change.path.clone(),
-                    before: change.before.clone(),
-                    after: change.after.clone(),
-                }),
+                None => self.files.push(change.clone()),
             }
         }
         self
@@ -114,11 +94,11 @@ impl Store {
     pub fn save(&self, receipt: &Receipt) -> io::Result<()> {
         let mut text = serde_json::to_string_pretty(receipt).map_err(io::Error::other)?;
         text.push('\n');
-        super::write::replace(&self.root, &Self::path(&receipt.unit), Some(&text))
+        super::write::replace(&self.root, &Self::path(&receipt.unit), Some(&text), false)
     }
 
     /// Forget a receipt.
     pub fn remove(&self, unit: &UnitName) -> io::Result<()> {
-        super::write::replace(&self.root, &Self::path(unit.as_str()), None)
+        super::write::replace(&self.root, &Self::path(unit.as_str()), None, false)
     }
 }

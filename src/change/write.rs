@@ -43,10 +43,10 @@ fn write_all(root: &Root, diff: &Diff) -> Result<(), WriteError> {
         compare(root, file)?;
     }
     for (index, file) in diff.files.iter().enumerate() {
-        let Err(error) = replace(root, &file.path, file.after.as_deref()) else { continue };
+        let Err(error) = replace(root, &file.path, file.after.as_deref(), file.own_folder) else { continue };
         for done in diff.files[..index].iter().rev() {
             // best effort: the error that is reported is the first one
-            let _ = replace(root, &done.path, done.before.as_deref());
+            let _ = replace(root, &done.path, done.before.as_deref(), done.own_folder);
         }
         return Err(WriteError::Io { path: file.path.clone(), error });
     }
@@ -68,9 +68,9 @@ fn compare(root: &Root, file: &FileChange) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// Put a text in the place of a file, or take the file away; missing directories are made, and one that is
-/// empty afterwards is taken away with its last file if its name ends in `.d`.
-pub(super) fn replace(root: &Root, path: &Path, text: Option<&str>) -> io::Result<()> {
+/// Put a text in the place of a file, or take the file away. Missing directories are made; a file's own folder is
+/// taken away with it if that leaves it empty.
+pub(crate) fn replace(root: &Root, path: &Path, text: Option<&str>, own_folder: bool) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::other("this is not the path of a file"));
     };
@@ -78,10 +78,7 @@ pub(super) fn replace(root: &Root, path: &Path, text: Option<&str>) -> io::Resul
     let Some(text) = text else {
         unlinkat(&folder, name, UnlinkatFlags::NoRemoveDir)?;
         sync(&folder)?;
-        if parent.extension().is_some_and(|e| e == "d") {
-            remove_if_empty(root, parent)?;
-        }
-        return Ok(());
+        return if own_folder { remove_if_empty(root, parent) } else { Ok(()) };
     };
     // through the descriptor, so that the folder written to is the one that was opened
     let folder_path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
@@ -101,10 +98,7 @@ fn sync(folder: &OwnedFd) -> io::Result<()> {
 /// Open a directory below the root, making what is missing; no component may be a symbolic link.
 fn open_folder(root: &Root, folder: &Path, create: bool) -> io::Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let how = OpenHow::new()
-        .flags(flags)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let no_links = how.resolve(
+    let no_links = OpenHow::new().flags(flags).resolve(
         ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_SYMLINKS,
     );
     let mut here = open(&root.join(Path::new("/")), flags, Mode::empty())?;

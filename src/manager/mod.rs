@@ -93,7 +93,9 @@ impl UnitStatus {
     /// What the unit does, in the terms of a replay.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        let failed = self.active_state == "failed" || self.restarts_after_failure();
+        // Restart=always also restarts what ended well
+        let failed =
+            self.active_state == "failed" || (self.restarts_after_failure() && self.result != "success");
         match self.active_state.as_str() {
             _ if failed => {
                 Outcome::Failed { result: self.result.clone(), exit: self.main_exit, command: None }

@@ -46,6 +46,20 @@ struct Entry {
     token: Option<Token>,
 }
 
+impl List {
+    /// The token that put a name on the list.
+    #[must_use]
+    pub fn token(&self, name: &str) -> Option<&Token> {
+        self.entries.get(name)?.token.as_ref()
+    }
+
+    /// How many names are on the list because of a token.
+    #[must_use]
+    pub fn names_of(&self, token: &Token) -> usize {
+        self.entries.values().filter(|entry| entry.token.as_ref() == Some(token)).count()
+    }
+}
+
 impl Filter {
     pub(super) fn evaluate(unit: &Unit, groups: &Groups, findings: &mut Vec<Finding>) -> Self {
         let mut builder = Builder { groups, findings, filter: Filter::None };

@@ -131,6 +131,12 @@ impl Policy {
         if let Some((_, token)) = self.architectures.as_ref().filter(|_| !self.admits(call.arch)) {
             return Decision { action: Action::Kill, because: Because::Architecture(token.clone()) };
         }
+        self.filter_alone(call)
+    }
+
+    /// What the filter does with a call whose architecture is let in.
+    #[must_use]
+    pub fn filter_alone(&self, call: Call) -> Decision {
         let name = call.name();
         let unknown = self.known.as_ref().is_some_and(|known| !name.is_some_and(|n| known.contains(n)));
         if unknown && self.filter.exists() && !name.is_some_and(|n| self.filter.lists(n)) {
@@ -138,6 +144,13 @@ impl Policy {
             return Decision { action: Action::Errno(errno_enosys()), because };
         }
         self.filter.decide(name, self.default)
+    }
+
+    /// Whether a call of the native architecture is allowed, by name.
+    #[must_use]
+    pub fn allows(&self, name: &str) -> bool {
+        let arch = Arch::native();
+        arch.number(name).is_some_and(|number| !self.decide(Call { arch, number }).denies())
     }
 
     /// Whether calls of this architecture get past `SystemCallArchitectures=`.

@@ -1,9 +1,108 @@
 //! Replay: run the unit once with its forbidden calls let through and recorded. Only one thing changes: what
 //! forbidden calls do.
 
-use crate::evidence::Denial;
+mod audit_socket;
+mod complain;
+pub mod session;
+mod traced;
+
+pub use audit_socket::{AuditSocket, Heard, Sound};
+
+use crate::change::Approval;
+use crate::evidence::{Denial, Untrusted};
+use crate::interrupt::Interrupt;
+use crate::manager::{Manager, ManagerError, UnitStatus};
+use crate::policy::Policy;
+use crate::unit::Unit;
 use std::fmt;
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
+
+/// Everything a replay under the manager needs.
+pub struct Replay<'a> {
+    /// The manager.
+    pub manager: &'a dyn Manager,
+    /// The unit.
+    pub unit: &'a Unit,
+    /// What its settings forbid.
+    pub policy: &'a Policy,
+    /// How it stands now.
+    pub status: &'a UnitStatus,
+    /// How long to watch it.
+    pub observe: Duration,
+    /// Ends the waiting.
+    pub interrupt: &'a Interrupt,
+    /// The proc folder in which the process IDs of kernel records are found: `/proc`, or in a PID namespace
+    /// another one.
+    pub proc_root: PathBuf,
+    /// Let calls of other architectures in as well, because one of them is known to be made.
+    pub relax_architectures: bool,
+}
+
+impl Replay<'_> {
+    /// Whether a control group is the unit's, or below it.
+    #[must_use]
+    pub fn owns(&self, cgroup: &str) -> bool {
+        let known = self.status.control_group.trim_end_matches('/');
+        let below = |path: &str| path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        (!known.is_empty() && below(cgroup)) || names_service(cgroup, self.unit.name.as_str())
+    }
+}
+
+/// Whether a control group is that of a system service: slices, then the service, then anything. A user's own
+/// service of the same name lies below `user@1000.service`, and is not it.
+fn names_service(cgroup: &str, name: &str) -> bool {
+    let mut parts = cgroup.split('/').filter(|p| !p.is_empty());
+    parts.find(|part| !part.ends_with(".slice")) == Some(name)
+}
+
+/// Which engine to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Via {
+    /// Complain mode where the kernel's records arrive, else strace.
+    Auto,
+    /// Complain mode: the kernel lets forbidden calls pass and logs them.
+    Log,
+    /// The unit's commands under strace.
+    Strace,
+}
+
+/// Why a replay did not come about, or was broken off. The unit is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The kernel's records do not arrive.
+    #[error("the kernel's audit records do not arrive here: {0}")]
+    NoAudit(String),
+    /// strace cannot do it.
+    #[error("strace cannot do it: {0}")]
+    NoStrace(String),
+    /// Its output.
+    #[error("the output of strace: {0}")]
+    Trace(io::Error),
+    /// The session under the manager.
+    #[error(transparent)]
+    Session(#[from] session::SessionError),
+    /// The manager.
+    #[error(transparent)]
+    Manager(#[from] ManagerError),
+}
+
+/// Replay a unit under the manager.
+pub fn observe(replay: &Replay, via: Via, approved: &Approval) -> Result<Observation, ReplayError> {
+    match via {
+        Via::Log => complain::observe(replay, approved),
+        Via::Strace => traced::observe(replay, approved),
+        Via::Auto => match complain::observe(replay, approved) {
+            Err(ReplayError::NoAudit(why)) => {
+                let mut observation = traced::observe(replay, approved)?;
+                observation.notes.push(format!("strace was taken because the kernel's audit records do not arrive: {why}"));
+                Ok(observation)
+            }
+            other => other,
+        },
+    }
+}
 
 /// How a replay sees forbidden calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +142,8 @@ pub struct Observation {
     pub lossy: bool,
     /// What a reader should know: what could not be imitated or seen, why this engine was taken.
     pub notes: Vec<String>,
+    /// The last lines that the unit's processes wrote, where unitfix ran them itself.
+    pub log: Vec<Untrusted>,
 }
 
 /// What the unit did while it was watched.

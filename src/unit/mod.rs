@@ -157,6 +157,18 @@ impl Unit {
         self.drop_ins.push(file);
     }
 
+    /// The unit as it would be without one of its drop-ins.
+    #[must_use]
+    pub fn without_drop_in(&self, path: Option<&Path>) -> Self {
+        let mut unit = self.clone();
+        if let Some(path) = path {
+            unit.drop_ins.retain(|f| f.path != path);
+            unit.settings.retain(|s| s.value.file().path != path);
+            unit.findings.retain(|f| f.span.as_ref().is_none_or(|s| s.path() != path));
+        }
+        unit
+    }
+
     /// Every assignment of a setting in `[Service]`, in load order.
     pub fn service<'a>(&'a self, key: &'a str) -> impl DoubleEndedIterator<Item = &'a Setting> {
         self.settings.iter().filter(move |s| s.section == "Service" && s.key == key)

@@ -53,6 +53,12 @@ impl Value {
         }
     }
 
+    /// The file that it stands in.
+    #[must_use]
+    pub fn file(&self) -> &SourceFile {
+        &self.file
+    }
+
     /// Where the whole value stands (its first line).
     #[must_use]
     pub fn whole(&self) -> Span {

@@ -1,0 +1,232 @@
+//! The kernel's audit records as they come: NETLINK_AUDIT, multicast group AUDIT_NLGRP_READLOG (linux/audit.h).
+//! A process whose call was only logged lives on, so that its control group can be asked at once.
+
+use super::ReplayError;
+use crate::evidence::record::{self, Record};
+use crate::evidence::{Denial, Process, Source, Untrusted};
+use crate::seccomp;
+use netlink_packet_core::NetlinkBuffer;
+use netlink_sys::{Socket, SocketAddr};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{setsockopt, sockopt};
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// NETLINK_AUDIT of linux/netlink.h.
+const NETLINK_AUDIT: isize = 9;
+/// AUDIT_NLGRP_READLOG of linux/audit.h.
+const READLOG: u32 = 1;
+/// AUDIT_SECCOMP of linux/audit.h.
+const SECCOMP: u16 = 1326;
+/// What the kernel may queue for this reader: some 500,000 records.
+const BUFFER: usize = 128 << 20;
+/// Different sounds that are kept apart; a service that makes more is flooding.
+const SOUNDS_MAX: usize = 20_000;
+/// How long a record of one's own may take to arrive.
+const ECHO_LIMIT: Duration = Duration::from_secs(2);
+
+/// What was heard on the socket.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// The records, equal ones once.
+    pub sounds: Vec<Sound>,
+    /// The kernel, or this reader, dropped some.
+    pub lossy: bool,
+}
+
+/// A record and what `/proc` said of its process when it came.
+#[derive(Clone, Debug)]
+pub struct Sound {
+    /// The call.
+    pub denial: Denial,
+    /// The control group of the process; nothing where it was gone already.
+    pub cgroup: Option<String>,
+}
+
+/// An open audit socket with a thread that reads it.
+pub struct AuditSocket {
+    shared: Arc<Shared>,
+    reader: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    ended: AtomicBool,
+    heard: Mutex<Heard>,
+    /// Rung at every record.
+    bell: Condvar,
+}
+
+impl AuditSocket {
+    /// Open the socket and begin to listen.
+    pub fn open(proc_root: &Path) -> Result<Self, ReplayError> {
+        let failed = |what: &str, error: std::io::Error| ReplayError::NoAudit(format!("{what}: {error}"));
+        let mut socket = Socket::new(NETLINK_AUDIT).map_err(|e| failed("audit socket", e))?;
+        socket.bind_auto().map_err(|e| failed("audit socket", e))?;
+        // group membership needs CAP_AUDIT_READ
+        socket.add_membership(READLOG).map_err(|e| failed("listening to audit records", e))?;
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &BUFFER); // a smaller one is only lossier
+        socket.set_non_blocking(true).map_err(|e| failed("audit socket", e))?;
+        let shared = Arc::new(Shared::default());
+        let reader = Reader { socket, proc_root: proc_root.to_owned(), shared: Arc::clone(&shared), seen: HashMap::new() };
+        Ok(AuditSocket { shared, reader: Some(std::thread::spawn(move || reader.run())) })
+    }
+
+    /// Whether records arrive at all: make one, and wait for it.
+    pub fn check(&mut self) -> Result<(), ReplayError> {
+        match self.echo() {
+            true => Ok(()),
+            false => Err(ReplayError::NoAudit(
+                "a call that was logged for a test left no record (audit=0, or not in the initial namespaces)".into(),
+            )),
+        }
+    }
+
+    /// Everything heard until now: waits for a record of its own behind all others, then ends the thread.
+    pub fn close(mut self) -> Heard {
+        let complete = self.echo();
+        self.end();
+        let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        heard.lossy |= !complete;
+        heard
+    }
+
+    /// What was heard so far.
+    #[must_use]
+    pub fn so_far(&self) -> Heard {
+        self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn end(&mut self) {
+        self.shared.ended.store(true, Ordering::Relaxed);
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join(); // it does not panic, and if it did there is nothing left to save
+        }
+    }
+
+    /// Make a record of one's own, and wait until it comes back.
+    fn echo(&self) -> bool {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let token = format!("ufx{:x}.{number:x}", std::process::id()); // at most 15 bytes: TASK_COMM_LEN
+        if seccomp::log_one_call(&token).is_err() {
+            return false;
+        }
+        let deadline = Instant::now() + ECHO_LIMIT;
+        let arrived = |heard: &Heard| heard.sounds.iter().any(|s| s.denial.process.comm.bytes() == token.as_bytes());
+        let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        while !arrived(&heard) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            heard = self.shared.bell.wait_timeout(heard, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl Drop for AuditSocket {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What makes two records the same sound.
+type Key = (record::Identity, Option<String>);
+
+struct Reader {
+    socket: Socket,
+    proc_root: PathBuf,
+    shared: Arc<Shared>,
+    seen: HashMap<Key, ()>,
+}
+
+impl Reader {
+    fn run(mut self) {
+        let mut buffer: Vec<u8> = Vec::with_capacity(64 * 1024);
+        while !self.shared.ended.load(Ordering::Relaxed) {
+            let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            if !matches!(poll(&mut ready, PollTimeout::from(50u8)), Ok(n) if n > 0) {
+                continue;
+            }
+            buffer.clear();
+            match self.socket.recv_from(&mut buffer, 0) {
+                Ok((_, from)) if is_kernel(&from) => self.message(&buffer),
+                Ok(_) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.lost(),
+                Err(_) => {} // nothing there after all
+            }
+        }
+    }
+
+    fn lost(&self) {
+        self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner).lossy = true;
+    }
+
+    fn message(&mut self, bytes: &[u8]) {
+        let Ok(message) = NetlinkBuffer::new_checked(bytes) else { return };
+        if message.message_type() != SECCOMP {
+            return;
+        }
+        // the kernel leaves the length of its audit records without their header: take all that came
+        let payload = bytes.get(16..).unwrap_or_default();
+        let Some(record) = Record::from_socket(payload) else { return };
+        let Some(effect) = record.effect() else { return };
+        let folder = self.proc_root.join(record.pid.to_string());
+        let cgroup = control_group(&folder);
+        if self.seen.len() >= SOUNDS_MAX {
+            self.lost();
+            return;
+        }
+        if self.seen.insert((record.identity(), cgroup.clone()), ()).is_some() {
+            return;
+        }
+        let process = Process {
+            pid: record.pid,
+            comm: record.comm.clone(),
+            exe: record.exe.clone(),
+            parent: cgroup.as_ref().and_then(|_| parent(&folder, &self.proc_root)),
+        };
+        let denial = Denial {
+            call: record.call,
+            effect,
+            process,
+            time: record.time,
+            source: Source::AuditSocket,
+            attribution: None,
+            arguments: Vec::new(),
+        };
+        let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.sounds.push(Sound { denial, cgroup });
+        self.shared.bell.notify_all();
+    }
+}
+
+/// Only the kernel has the netlink address 0.
+fn is_kernel(from: &SocketAddr) -> bool {
+    from.port_number() == 0
+}
+
+/// The path of a process in the unified hierarchy, or in systemd's own one of cgroup v1.
+fn control_group(process: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(process.join("cgroup")).ok()?;
+    let of = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).filter(|path| *path != "/");
+    // the order matters where both exist: with cgroup v1, systemd puts processes into its named hierarchy
+    let named = text.lines().find_map(|line| line.split_once(":name=systemd:")).map(|(_, path)| path);
+    of("0::").or(named).map(str::to_owned)
+}
+
+/// The name of a process's parent.
+fn parent(process: &Path, proc_root: &Path) -> Option<Untrusted> {
+    let status = std::fs::read(process.join("status")).ok()?;
+    let line = status.split(|b| *b == b'\n').find_map(|l| l.strip_prefix(b"PPid:"))?;
+    let pid: u32 = std::str::from_utf8(line).ok()?.trim().parse().ok().filter(|pid| *pid != 0)?;
+    let comm = std::fs::read(proc_root.join(pid.to_string()).join("comm")).ok()?;
+    Some(Untrusted::new(comm.strip_suffix(b"\n").unwrap_or(&comm)))
+}

@@ -1,0 +1,114 @@
+//! The `log` engine: complain mode by the manager itself. The filter is reset and `SystemCallLog=` set to what it
+//! denies; the kernel lets such a call pass and writes a record, which the audit socket brings at once.
+
+use super::audit_socket::{AuditSocket, Heard};
+use super::session::Session;
+use super::{Engine, Observation, Replay, ReplayError};
+use crate::change::Approval;
+use crate::evidence::{Attribution, Denial, Effect};
+use crate::policy::{Because, Filter, Policy};
+use std::collections::BTreeSet;
+
+/// A lossy replay is repeated this often without the calls found so far.
+const ROUNDS: usize = 3;
+
+/// Run the unit in complain mode.
+pub fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, ReplayError> {
+    let mut relax = replay.relax_architectures;
+    let mut found: Vec<Denial> = Vec::new();
+    let mut known = BTreeSet::new();
+    let mut notes = Vec::new();
+    let mut round = 1;
+    loop {
+        let mut observation = once(replay, relax, &known, approved)?;
+        found.append(&mut observation.denials);
+        let architecture_kill = found.iter().any(|d| {
+            matches!(replay.policy.decide(d.call).because, Because::Architecture(_)) && d.effect == Effect::Killed
+        });
+        let again = if architecture_kill && !relax {
+            relax = true;
+            notes.push("repeated with other architectures let in, because one of their calls ended it".to_owned());
+            true
+        } else if observation.lossy && round < ROUNDS {
+            known.extend(found.iter().filter_map(|d| d.call.name()).map(str::to_owned));
+            notes.push("repeated without the calls found so far, because records were lost".to_owned());
+            true
+        } else {
+            false
+        };
+        if !again || replay.interrupt.raised() {
+            notes.append(&mut observation.notes);
+            return Ok(Observation { denials: found, notes, ..observation });
+        }
+        round += 1;
+    }
+}
+
+fn once(
+    replay: &Replay,
+    relax: bool,
+    known: &BTreeSet<String>,
+    approved: &Approval,
+) -> Result<Observation, ReplayError> {
+    let mut socket = AuditSocket::open(&replay.proc_root)?;
+    socket.check()?;
+    let text = drop_in(replay.policy, relax, known);
+    let session = Session::begin(replay.manager, &replay.unit.name, replay.status, &text, approved)?;
+    let (outcome, watched) = session.run(replay.observe, replay.interrupt)?;
+    let heard = socket.close();
+    session.end()?;
+    Ok(Observation {
+        engine: Engine::Log,
+        denials: denials(&heard, replay),
+        outcome,
+        watched,
+        lossy: heard.lossy,
+        notes: Vec::new(),
+        log: Vec::new(),
+    })
+}
+
+/// The denials among what was heard that belong to the unit.
+pub(super) fn denials(heard: &Heard, replay: &Replay) -> Vec<Denial> {
+    let ours = heard.sounds.iter().filter(|s| s.cgroup.as_deref().is_some_and(|c| replay.owns(c)));
+    ours.filter(|s| replay.policy.decide(s.denial.call).denies())
+        .map(|s| Denial { attribution: Some(Attribution::ControlGroup), ..s.denial.clone() })
+        .collect()
+}
+
+/// The drop-in for complain mode: log what the policy denies, except what is known already.
+fn drop_in(policy: &Policy, relax_architectures: bool, known: &BTreeSet<String>) -> String {
+    let mut lines = vec![
+        "# Written by unitfix for a replay; it is taken away when the replay ends.".to_owned(),
+        "[Service]".to_owned(),
+        "SystemCallFilter=".to_owned(),
+        "SystemCallLog=".to_owned(),
+    ];
+    let (allow_list, shown) = policy.filter.shown();
+    let names = shown.iter().map(|n| n.split(':').next().unwrap_or(n).to_owned());
+    match &policy.filter {
+        Filter::None => {}
+        Filter::Allow(_) => {
+            debug_assert!(allow_list);
+            // an empty list would be a reset: `~` alone logs everything
+            let mut passed: BTreeSet<String> = names.chain(known.iter().cloned()).collect();
+            passed.extend(policy.allows("write").then(|| "write".to_owned()));
+            lines.push(format!("SystemCallLog=~{}", join(&passed)));
+        }
+        Filter::Deny(_) => {
+            let denied: BTreeSet<String> = names.filter(|n| !known.contains(n)).collect();
+            if !denied.is_empty() {
+                lines.push(format!("SystemCallLog={}", join(&denied)));
+            }
+        }
+    }
+    if relax_architectures {
+        lines.push("SystemCallArchitectures=".to_owned());
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn join(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+}

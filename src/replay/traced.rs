@@ -1,0 +1,176 @@
+//! The `strace` engine: the commands of the unit run under strace, with the filter reset. Gives arguments, and
+//! works where there is no kernel audit.
+
+use super::session::Session;
+use super::{Engine, Observation, Replay, ReplayError};
+use crate::change::Approval;
+use crate::evidence::strace;
+use crate::policy::{Filter, Policy};
+use crate::unit::Unit;
+use crate::unit::exec::{Command, Stage};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::{self, BufReader};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Where strace is looked for.
+const PLACES: [&str; 3] = ["/usr/bin/strace", "/bin/strace", "/usr/local/bin/strace"];
+
+/// Calls that tell which program a process runs and who its parent is.
+const LINEAGE: [&str; 6] = ["clone", "clone3", "execve", "execveat", "fork", "vfork"];
+
+/// Run the unit under strace.
+pub fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, ReplayError> {
+    let strace = possible(replay.unit)?;
+    let folder = Folder::make()?;
+    let (text, count) = drop_in(replay.unit, replay.policy, strace, &folder.0);
+    let session = Session::begin(replay.manager, &replay.unit.name, replay.status, &text, approved)?;
+    let (outcome, watched) = session.run(replay.observe, replay.interrupt)?;
+    session.end()?; // ends the tracers too, so that their files are whole
+    let mut denials = Vec::new();
+    let mut notes = Vec::new();
+    for number in 0..count {
+        let Some(file) = folder.open(number).map_err(ReplayError::Trace)? else {
+            continue; // this command did not run
+        };
+        let read = strace::denials(BufReader::new(file), replay.policy).map_err(ReplayError::Trace)?;
+        denials.extend(read.denials);
+        notes.extend(read.notes);
+    }
+    Ok(Observation { engine: Engine::Strace, denials, outcome, watched, lossy: false, notes, log: Vec::new() })
+}
+
+/// Whether the unit can run under strace at all: the program to take, or why not.
+pub fn possible(unit: &Unit) -> Result<&'static Path, ReplayError> {
+    let refused = |why: &str| Err(ReplayError::NoStrace(why.to_owned()));
+    let Some(strace) = PLACES.iter().map(Path::new).find(|p| p.is_file()) else {
+        return refused("strace is not installed (apt install strace)");
+    };
+    if let Some(setting) = ["RootDirectory", "RootImage", "NoExecPaths"].into_iter().find(|k| unit.text(k).is_some()) {
+        return refused(&format!("{setting}= keeps strace from being executed inside the unit"));
+    }
+    if unit.text("Type") == Some("forking") && unit.text("PIDFile").is_none() {
+        return refused("Type=forking without PIDFile= loses its main process under strace");
+    }
+    let shell = Stage::ALL.into_iter().flat_map(|s| unit.commands(s)).any(|c| c.prefixes.shell);
+    if shell { refused("a command with the prefix | cannot be wrapped") } else { Ok(strace) }
+}
+
+/// A folder that every user may write to, so that strace can write whatever user it runs as. Gone when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> Result<Self, ReplayError> {
+        let make = || -> io::Result<PathBuf> {
+            std::fs::create_dir_all("/run/unitfix")?;
+            let path = tempfile::Builder::new().prefix("trace-").tempdir_in("/run/unitfix")?.keep();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1733))?;
+            Ok(path)
+        };
+        make().map(Folder).map_err(ReplayError::Trace)
+    }
+
+    fn path(folder: &Path, number: usize) -> PathBuf {
+        folder.join(number.to_string())
+    }
+
+    /// Open one strace output. A link, or anything but a file, is not strace's.
+    fn open(&self, number: usize) -> io::Result<Option<std::fs::File>> {
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        match options.open(Self::path(&self.0, number)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // in /run: gone at the next boot at the latest
+    }
+}
+
+/// The drop-in that wraps every command which the filter applies to, and how many those are.
+fn drop_in(unit: &Unit, policy: &Policy, strace: &Path, folder: &Path) -> (String, usize) {
+    let mut text = String::from(
+        "# Written by unitfix for a replay; it is taken away when the replay ends.\n\
+         [Service]\nSystemCallFilter=\nSystemCallLog=\nSystemCallArchitectures=\n",
+    );
+    if has_mount_namespace(unit) {
+        let _ = writeln!(text, "BindPaths={}", folder.display());
+    }
+    if implies_no_new_privileges(unit) {
+        text.push_str("NoNewPrivileges=yes\n");
+    }
+    let fast = if unit.flag("NoNewPrivileges") { " --seccomp-bpf" } else { "" };
+    let mut count = 0;
+    for stage in Stage::ALL {
+        let commands = unit.commands(stage);
+        if commands.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "{}=", stage.key());
+        for command in commands {
+            let (prefixes, body) = unwrapped(&command);
+            if command.prefixes.privileged {
+                let _ = writeln!(text, "{}={}{}", stage.key(), command.prefix_text, command.text);
+                continue; // no filter applies to it
+            }
+            let _ = writeln!(
+                text,
+                "{}={prefixes}{} -f -D -qq{fast} -s 64 -o {} -e trace={} -- {body}",
+                stage.key(),
+                strace.display(),
+                Folder::path(folder, count).display(),
+                traced(policy),
+            );
+            count += 1;
+        }
+    }
+    (text, count)
+}
+
+/// The prefixes and the words of a command without `@` and the name it gives, which would be strace's.
+fn unwrapped(command: &Command) -> (String, String) {
+    if !command.prefixes.argv0 {
+        return (command.prefix_text.clone(), command.text.clone());
+    }
+    let skip = |text: &str| crate::unit::exec::first_word(text).map_or(text.len(), |(_, length)| length);
+    let program = skip(&command.text);
+    let rest = command.text[program..].trim_start();
+    let arguments = &rest[skip(rest)..];
+    (command.prefix_text.replace('@', ""), format!("{}{arguments}", &command.text[..program]))
+}
+
+/// What strace has to show: the calls that the policy denies, and those that tell who is who. `?` lets names pass
+/// that strace does not know.
+fn traced(policy: &Policy) -> String {
+    let (_, shown) = policy.filter.shown();
+    let names = shown.iter().map(|n| n.split(':').next().unwrap_or(n));
+    let list = |names: BTreeSet<&str>| names.iter().map(|n| format!("?{n}")).collect::<Vec<_>>().join(",");
+    match policy.filter {
+        Filter::Allow(_) => format!("!{}", list(names.filter(|n| !LINEAGE.contains(n)).collect())),
+        Filter::None | Filter::Deny(_) => list(names.chain(LINEAGE).collect()),
+    }
+}
+
+/// Settings that give a unit file systems of its own, in which the folder has to be brought in.
+fn has_mount_namespace(unit: &Unit) -> bool {
+    const SETTINGS: [&str; 24] = [
+        "BindPaths", "BindReadOnlyPaths", "DynamicUser", "ExecPaths", "ExtensionDirectories", "ExtensionImages",
+        "InaccessiblePaths", "MountImages", "PrivateDevices", "PrivateIPC", "PrivateMounts", "PrivateTmp",
+        "ProtectControlGroups", "ProtectHome", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules",
+        "ProtectKernelTunables", "ProtectProc", "ProtectSystem", "ReadOnlyPaths", "ReadWritePaths",
+        "TemporaryFileSystem", "ProcSubset",
+    ];
+    SETTINGS.into_iter().any(|key| unit.text(key).is_some_and(|t| !matches!(t, "no" | "false" | "0" | "off")))
+}
+
+/// A filter on a service without CAP_SYS_ADMIN implies `NoNewPrivileges=`, which must not go with it.
+fn implies_no_new_privileges(unit: &Unit) -> bool {
+    let other_user = unit.text("User").is_some_and(|u| u != "root" && u != "0");
+    (other_user || unit.flag("DynamicUser")) && !unit.flag("NoNewPrivileges")
+}
