@@ -5,5 +5,6 @@ pub mod interrupt;
 pub mod policy;
 pub mod replay;
 pub mod root;
+pub mod seccomp;
 pub mod syscalls;
 pub mod unit;
