@@ -45,12 +45,21 @@ pub struct Output {
     pub stderr: String,
 }
 
+/// A victim that can be told apart in records.
+pub struct Victim {
+    pub path: String,
+    pub comm: String,
+}
+
 impl Bed {
     /// Boots a bed. `packages` (comma-separated, may be empty) are there beside the usual ones.
     pub fn start(suite: &'static str, packages: &'static str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{}{}", own_prefix(), COUNT.fetch_add(1, Ordering::Relaxed));
         let programs = binaries::directory();
+        if suite == "host" {
+            require_on_the_host(packages);
+        }
         let output = Command::new(testbed())
             .args([
                 "start",
@@ -201,12 +210,15 @@ impl Bed {
             .collect()
     }
 
-    /// The path of a victim whose `comm` no other bed has: the last part of the path.
-    pub fn own_victim(&self) -> String {
-        let number = self.name.rsplit('-').next().unwrap_or_default();
-        let path = format!("/usr/local/bin/v{}-{number}", std::process::id());
+    /// Copies the victim to a path whose last part, its `comm`, is unlike that of any other case.
+    pub fn own_victim(&self) -> Victim {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let comm = format!("v{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        assert!(comm.len() < 16, "the kernel would cut {comm} off");
+        let path = format!("/usr/local/bin/{comm}");
         self.run(&["cp", "/run/ut/victim", &path]);
-        path
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+        Victim { path, comm }
     }
 
     /// Waits until `condition` holds, and panics if it does not within a while.
@@ -309,6 +321,15 @@ impl Drop for Lease<'_> {
 
 pub fn testbed() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bed/testbed"))
+}
+
+/// The bed `host` shows the host's own packages.
+fn require_on_the_host(packages: &str) {
+    for package in packages.split(',').filter(|package| !package.is_empty()) {
+        let output = Command::new("dpkg-query").args(["--show", "--showformat=${Status}", package]).output();
+        let installed = output.is_ok_and(|output| output.stdout.ends_with(b" installed"));
+        assert!(installed, "the host lacks the package {package}");
+    }
 }
 
 /// The exit status as a shell has it.

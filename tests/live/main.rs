@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         bed::stop_on_signals();
     }
 
+    std::panic::set_hook(Box::new(|info| eprintln!("{info}"))); // where and what, without a backtrace
     let pool = Arc::new(Pool::default());
     let trials = trials(&suites, &pool);
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -66,6 +67,7 @@ fn trials(suites: &[&'static str], pool: &Arc<Pool>) -> Vec<Trial> {
     let mut trials = Vec::new();
     for &suite in suites {
         for case in cases::all().into_iter().filter(|case| case.runs_on(suite)) {
+            std::panic::set_hook(Box::new(|info| eprintln!("{info}"))); // where and what, without a backtrace
             let pool = Arc::clone(pool);
             trials.push(Trial::test(format!("{suite}::{}", case.name), move || {
                 (case.run)(&pool.take(suite, case.packages));

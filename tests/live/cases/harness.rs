@@ -40,14 +40,14 @@ fn kill_is_recorded(bed: &Bed) {
     bed.install_unit(
         "killed.service",
         &format!(
-            "[Service]\nType=oneshot\nExecStart={victim} uname setrlimit\nSystemCallFilter=~setrlimit\n"
+            "[Service]\nType=oneshot\nExecStart={} uname setrlimit\nSystemCallFilter=~setrlimit\n",
+            victim.path
         ),
     );
     assert_ne!(bed.exec(&["systemctl", "start", "killed.service"]).status, 0);
     assert_eq!(bed.show("killed.service", "ExecMainStatus"), KILLED);
-    let comm = victim.rsplit('/').next().unwrap();
-    bed.wait_until("a record of the kill", |bed| !bed.seccomp_records(comm).is_empty());
-    let records = bed.seccomp_records(comm);
+    bed.wait_until("a record of the kill", |bed| !bed.seccomp_records(&victim.comm).is_empty());
+    let records = bed.seccomp_records(&victim.comm);
     assert_eq!(records.len(), 1, "{records:?}");
     assert!(records[0].contains(" sig=31 arch=c000003e syscall=160 "), "{records:?}");
     let said = bed.journal(&["--unit=killed.service", "_TRANSPORT=stdout"]);
@@ -57,7 +57,10 @@ fn kill_is_recorded(bed: &Bed) {
 fn errno_is_silent(bed: &Bed) {
     let victim = bed.own_victim();
     let unit = |call| {
-        format!("[Service]\nType=oneshot\nExecStart={victim} {call}\nSystemCallFilter=~setrlimit:EPERM\n")
+        format!(
+            "[Service]\nType=oneshot\nExecStart={} {call}\nSystemCallFilter=~setrlimit:EPERM\n",
+            victim.path
+        )
     };
     bed.install_unit("soft.service", &unit("setrlimit"));
     bed.install_unit("hard.service", &unit("setrlimit!"));
@@ -66,19 +69,21 @@ fn errno_is_silent(bed: &Bed) {
     assert_eq!(bed.show("hard.service", "ExecMainStatus"), "1");
     let said = bed.journal(&["--unit=soft.service", "_TRANSPORT=stdout"]);
     assert_eq!(said[0]["MESSAGE"], "setrlimit = -1 EPERM");
-    assert_eq!(bed.seccomp_records(victim.rsplit('/').next().unwrap()), [""; 0]);
+    assert_eq!(bed.seccomp_records(&victim.comm), [""; 0]);
 }
 
 fn i386_call_has_its_architecture(bed: &Bed) {
     let victim = bed.own_victim();
     bed.install_unit(
         "foreign.service",
-        &format!("[Service]\nType=oneshot\nExecStart={victim} i386 uname\nSystemCallArchitectures=native\n"),
+        &format!(
+            "[Service]\nType=oneshot\nExecStart={} i386 uname\nSystemCallArchitectures=native\n",
+            victim.path
+        ),
     );
     assert_ne!(bed.exec(&["systemctl", "start", "foreign.service"]).status, 0);
-    let comm = victim.rsplit('/').next().unwrap();
-    bed.wait_until("a record of the kill", |bed| !bed.seccomp_records(comm).is_empty());
-    let records = bed.seccomp_records(comm);
+    bed.wait_until("a record of the kill", |bed| !bed.seccomp_records(&victim.comm).is_empty());
+    let records = bed.seccomp_records(&victim.comm);
     assert!(records[0].contains(" sig=31 arch=40000003 syscall=122 "), "{records:?}");
 }
 
@@ -88,13 +93,13 @@ fn host_proc_names_the_unit(bed: &Bed) {
     bed.install_unit(
         "logged.service",
         &format!(
-            "[Service]\nType=notify\nExecStart={victim} setrlimit notify sleep\nSystemCallLog=setrlimit\n"
+            "[Service]\nType=notify\nExecStart={} setrlimit notify sleep\nSystemCallLog=setrlimit\n",
+            victim.path
         ),
     );
     bed.run(&["systemctl", "start", "logged.service"]);
-    let comm = victim.rsplit('/').next().unwrap();
-    bed.wait_until("a record of the call", |bed| !bed.seccomp_records(comm).is_empty());
-    let records = bed.seccomp_records(comm);
+    bed.wait_until("a record of the call", |bed| !bed.seccomp_records(&victim.comm).is_empty());
+    let records = bed.seccomp_records(&victim.comm);
     let pid = records[0].split(' ').find_map(|field| field.strip_prefix("pid=")).unwrap();
     let cgroup = bed.run(&["cat", &format!("/run/hostproc/{pid}/cgroup")]);
     assert!(cgroup.contains("0::/system.slice/logged.service"), "{cgroup}");
