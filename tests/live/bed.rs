@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::binaries;
+use crate::suites::UNFETCHABLE;
 use crate::terminal::Terminal;
 use crate::tree::{self, Tree};
 
@@ -45,6 +46,28 @@ pub struct Output {
     pub stderr: String,
 }
 
+/// The mirror does not have this suite, or these packages for it.
+#[derive(Clone, Debug)]
+pub struct Unfetchable {
+    suite: &'static str,
+    packages: &'static str,
+    error: String,
+}
+
+impl Unfetchable {
+    /// In one line.
+    pub fn summary(&self) -> String {
+        let with = if self.packages.is_empty() { "" } else { " with " };
+        format!("suite {}{with}{} could not be fetched", self.suite, self.packages)
+    }
+}
+
+impl std::fmt::Display for Unfetchable {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}: {}", self.summary(), self.error)
+    }
+}
+
 /// A victim that can be told apart in records.
 pub struct Victim {
     pub path: String,
@@ -53,7 +76,7 @@ pub struct Victim {
 
 impl Bed {
     /// Boots a bed. `packages` (comma-separated, may be empty) are there beside the usual ones.
-    pub fn start(suite: &'static str, packages: &'static str) -> Self {
+    pub fn start(suite: &'static str, packages: &'static str) -> Result<Self, Unfetchable> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{}{}", own_prefix(), COUNT.fetch_add(1, Ordering::Relaxed));
         let programs = binaries::directory();
@@ -78,6 +101,9 @@ impl Bed {
             .unwrap();
         let answer = String::from_utf8_lossy(&output.stdout);
         let error = String::from_utf8_lossy(&output.stderr);
+        if output.status.code() == Some(UNFETCHABLE) {
+            return Err(Unfetchable { suite, packages, error: error.into_owned() });
+        }
         assert!(output.status.success(), "a bed of suite {suite} did not start: {error}");
         let leader = answer
             .split_whitespace()
@@ -99,7 +125,7 @@ impl Bed {
         bed.version =
             version[..digits].parse().unwrap_or_else(|_| panic!("systemd has no version: {version:?}"));
         bed.units_at_boot = bed.unit_trees();
-        bed
+        Ok(bed)
     }
 
     /// The major version of systemd, as the running manager tells it.
@@ -271,21 +297,31 @@ impl Drop for Bed {
 #[derive(Default)]
 pub struct Pool {
     idle: Mutex<Vec<Bed>>,
+    /// Not to be tried again.
+    unfetchable: Mutex<Vec<Unfetchable>>,
 }
 
 impl Pool {
     /// A bed for one case alone: one that an earlier case has left as it was at boot, or a new one.
-    pub fn take(&self, suite: &'static str, packages: &'static str) -> Lease<'_> {
+    pub fn take(&self, suite: &'static str, packages: &'static str) -> Result<Lease<'_>, Unfetchable> {
+        let unfetchable = self.unfetchable.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = unfetchable.iter().find(|it| it.suite == suite && it.packages == packages) {
+            return Err(known.clone());
+        }
+        drop(unfetchable);
         let other = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             let fits = |bed: &Bed| bed.suite == suite && bed.packages == packages;
             if let Some(at) = idle.iter().position(fits) {
-                return Lease { pool: self, bed: Some(idle.swap_remove(at)) };
+                return Ok(Lease { pool: self, bed: Some(idle.swap_remove(at)) });
             }
             idle.pop()
         };
         drop(other);
-        Lease { pool: self, bed: Some(Bed::start(suite, packages)) }
+        let bed = Bed::start(suite, packages).inspect_err(|why| {
+            self.unfetchable.lock().unwrap_or_else(PoisonError::into_inner).push(why.clone());
+        })?;
+        Ok(Lease { pool: self, bed: Some(bed) })
     }
 
     /// Stops those that are left.

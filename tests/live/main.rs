@@ -8,7 +8,7 @@
 //! Each [case](cases) runs on every suite, as a trial named `SUITE::CASE`. A case has a bed for
 //! itself while it runs; [`bed::Pool`] hands beds on from one case to the next and stops them all at the end.
 //! Nothing is skipped silently: the suites `host` and `bookworm` must work, and each other suite that
-//! cannot be fetched is reported as NOT RUN. This needs root, and what `tests/bed/testbed` needs.
+//! cannot be fetched, with the packages that a case needs, is reported as NOT RUN. This needs root, and what `tests/bed/testbed` needs.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,9 +31,10 @@ mod tree;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use bed::Pool;
+use cases::Case;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
     let trials = trials(&suites, &pool);
     let conclusion = libtest_mimic::run(&arguments, trials);
     pool.stop();
-    suites::report_not_run(&suites);
+    suites::report_not_run();
     conclusion.exit_code()
 }
 
@@ -69,11 +70,24 @@ fn trials(suites: &[&'static str], pool: &Arc<Pool>) -> Vec<Trial> {
         for case in cases::all().into_iter().filter(|case| case.runs_on(suite)) {
             std::panic::set_hook(Box::new(|info| eprintln!("{info}"))); // where and what, without a backtrace
             let pool = Arc::clone(pool);
-            trials.push(Trial::test(format!("{suite}::{}", case.name), move || {
-                (case.run)(&pool.take(suite, case.packages));
-                Ok(())
+            trials.push(Trial::ignorable_test(format!("{suite}::{}", case.name), move || {
+                run(&case, suite, &pool)
             }));
         }
     }
     trials
+}
+
+fn run(case: &Case, suite: &'static str, pool: &Pool) -> Result<Completion, Failed> {
+    match pool.take(suite, case.packages) {
+        Ok(bed) => {
+            (case.run)(&bed);
+            Ok(Completion::Completed)
+        }
+        Err(why) if suites::is_mandatory(suite) => Err(why.to_string().into()),
+        Err(why) => {
+            suites::not_run(&format!("{suite}::{}: {}", case.name, why.summary()));
+            Ok(Completion::ignored_with(why.summary()))
+        }
+    }
 }
