@@ -7,5 +7,6 @@ pub mod manager;
 pub mod policy;
 pub mod replay;
 pub mod root;
+pub mod seccomp;
 pub mod syscalls;
 pub mod unit;

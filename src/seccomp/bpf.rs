@@ -1,0 +1,210 @@
+//! A policy as a classic BPF program, which the kernel runs for every system call (seccomp(2)).
+//!
+//! unitfix has its own compiler because a policy mixes what seccompiler cannot put in one program: several errnos,
+//! several architectures (x86 and x32 beside x86-64), numbers that have no name, and user notifications.
+//!
+//! The program loads the architecture, jumps to that architecture's part, loads the number and finds, by binary
+//! search, the range of numbers that holds it. What it answers is what [`Policy::decide`] says, for every number.
+
+use crate::policy::{Action, Policy};
+use crate::syscalls::{Arch, Call};
+use libc::sock_filter;
+
+/// What the program answers for a call that the policy denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDenied {
+    /// A user notification: the supervisor decides.
+    Notify,
+    /// What the policy says, by the kernel itself: an errno, or the death of the process.
+    Enforce,
+}
+
+/// From this number on (and below the x32 bit) no architecture has calls with names, but for ARM's own few.
+const NAMED_END: u32 = 1024;
+/// ARM's private calls, `__ARM_NR_BASE` (arch/arm/include/uapi/asm/unistd.h).
+const ARM_PRIVATE: std::ops::Range<u32> = 0x000f_0000..0x000f_0010;
+/// `__X32_SYSCALL_BIT`.
+const X32_BIT: u32 = 0x4000_0000;
+
+/// Offsets in `struct seccomp_data` (linux/seccomp.h).
+const OFFSET_NUMBER: u32 = 0;
+const OFFSET_ARCH: u32 = 4;
+
+/// From this number on, up to the next range, the program answers this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    start: u32,
+    answer: u32,
+}
+
+/// The program for a policy, for all architectures whose calls this kernel accepts.
+#[must_use]
+pub fn compile(policy: &Policy, denied: OnDenied) -> Vec<sock_filter> {
+    compile_for(policy, denied, Arch::of_this_kernel())
+}
+
+fn compile_for(policy: &Policy, denied: OnDenied, archs: &[Arch]) -> Vec<sock_filter> {
+    let mut values: Vec<u32> = Vec::new();
+    for arch in archs {
+        // x32 shares its value with x86-64
+        if !values.contains(&arch.audit()) {
+            values.push(arch.audit());
+        }
+    }
+    let mut program = vec![load(OFFSET_ARCH)];
+    for value in values {
+        let mut part = vec![load(OFFSET_NUMBER)];
+        part.extend(search(&ranges(policy, denied, value)));
+        program.push(jump(libc::BPF_JEQ, value, 1, 0));
+        program.push(jump_always(part.len()));
+        program.append(&mut part);
+    }
+    // no other architecture can reach this kernel, but what it cannot judge must not pass a policy that names some
+    let unknown = if policy.architectures.is_some() { libc::SECCOMP_RET_KILL_PROCESS } else { ALLOW };
+    program.push(answer(unknown));
+    program
+}
+
+const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+
+/// All numbers of an architecture as the ranges that get the same answer.
+fn ranges(policy: &Policy, denied: OnDenied, audit_arch: u32) -> Vec<Range> {
+    let named = (0..=NAMED_END).chain(ARM_PRIVATE.start..=ARM_PRIVATE.end);
+    let x32 = X32_BIT..=X32_BIT + NAMED_END;
+    // bit 31 beside or without the x32 bit, and -1, which is no x32 call although it has the bit
+    let edges = [0x8000_0000, 0x8000_0000 | X32_BIT, u32::MAX];
+    let mut out: Vec<Range> = Vec::new();
+    for start in named.chain(x32).chain(edges) {
+        let action = Call::from_record(audit_arch, start).map(|call| policy.decide(call).action);
+        let answer = action.map_or(libc::SECCOMP_RET_KILL_PROCESS, |action| encode(action, denied));
+        if out.last().is_none_or(|last| last.answer != answer) {
+            out.push(Range { start, answer });
+        }
+    }
+    out
+}
+
+fn encode(action: Action, denied: OnDenied) -> u32 {
+    match (action, denied) {
+        (Action::Allow, _) => ALLOW,
+        (_, OnDenied::Notify) => libc::SECCOMP_RET_USER_NOTIF,
+        (Action::Errno(number), OnDenied::Enforce) => libc::SECCOMP_RET_ERRNO | u32::from(number),
+        (Action::Kill, OnDenied::Enforce) => libc::SECCOMP_RET_KILL_PROCESS,
+    }
+}
+
+/// Binary search for the number in the accumulator.
+fn search(ranges: &[Range]) -> Vec<sock_filter> {
+    let (below, from) = ranges.split_at(ranges.len() / 2);
+    let (Some(_), Some(middle)) = (below.first(), from.first()) else {
+        return ranges.iter().map(|range| answer(range.answer)).collect();
+    };
+    let low = search(below);
+    // conditional jumps reach 255 instructions, unconditional ones any
+    let mut out = match u8::try_from(low.len()) {
+        Ok(length) => vec![jump(libc::BPF_JGE, middle.start, length, 0)],
+        Err(_) => vec![jump(libc::BPF_JGE, middle.start, 0, 1), jump_always(low.len())],
+    };
+    out.extend(low);
+    out.extend(search(from));
+    out
+}
+
+fn load(offset: u32) -> sock_filter {
+    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset)
+}
+
+fn answer(value: u32) -> sock_filter {
+    instruction(libc::BPF_RET | libc::BPF_K, 0, 0, value)
+}
+
+fn jump(test: u32, value: u32, if_true: u8, if_false: u8) -> sock_filter {
+    instruction(libc::BPF_JMP | test | libc::BPF_K, if_true, if_false, value)
+}
+
+fn jump_always(by: usize) -> sock_filter {
+    // a program has 4096 instructions at the most, so this always fits; if not, the kernel refuses the program
+    instruction(libc::BPF_JMP | libc::BPF_JA, 0, 0, u32::try_from(by).unwrap_or(u32::MAX))
+}
+
+fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code: u16::try_from(code).unwrap_or(u16::MAX), jt, jf, k }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syscalls::Groups;
+    use crate::unit::{SourceFile, Unit, UnitName, syntax};
+
+    /// What the kernel would answer: the few instructions that seccomp programs use.
+    fn run(program: &[sock_filter], arch: u32, number: u32) -> u32 {
+        let (mut at, mut accumulator) = (0, 0);
+        loop {
+            let i = program[at];
+            at += 1;
+            let test = |holds: bool| usize::from(if holds { i.jt } else { i.jf });
+            at += match u32::from(i.code) {
+                c if c == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => {
+                    accumulator = if i.k == OFFSET_NUMBER { number } else { arch };
+                    0
+                }
+                c if c == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => test(accumulator == i.k),
+                c if c == libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K => test(accumulator >= i.k),
+                c if c == libc::BPF_JMP | libc::BPF_JA => i.k as usize,
+                c if c == libc::BPF_RET | libc::BPF_K => return i.k,
+                c => panic!("instruction {c:#x}"),
+            };
+        }
+    }
+
+    fn policy(settings: &str, systemd: u32) -> Policy {
+        let fragment = SourceFile::new("x.service", format!("[Service]\n{settings}\n"));
+        let settings = syntax::parse(&fragment).settings;
+        let name = UnitName::parse("x").unwrap();
+        let unit = Unit { name, fragment, drop_ins: vec![], settings, findings: vec![] };
+        Policy::evaluate(&unit, &Groups::from_rules(systemd).unwrap())
+    }
+
+    const POLICIES: [&str; 7] = [
+        "",
+        "SystemCallFilter=~@privileged @resources",
+        "SystemCallFilter=@system-service\nSystemCallFilter=~chown:EPERM @mount:ENOSYS\nSystemCallErrorNumber=EPERM",
+        "SystemCallFilter=read write exit_group",
+        "SystemCallFilter=~uname:0 setpriority:kill clone3:ENOSYS\nSystemCallErrorNumber=EACCES",
+        "SystemCallArchitectures=native\nSystemCallFilter=@system-service",
+        "SystemCallArchitectures=x86 x32\nSystemCallFilter=~@clock",
+    ];
+
+    #[test]
+    fn the_program_says_what_the_policy_says() {
+        for (settings, systemd) in POLICIES.iter().flat_map(|s| [(s, 252), (s, 262)]) {
+            let policy = policy(settings, systemd);
+            for denied in [OnDenied::Enforce, OnDenied::Notify] {
+                let program = compile_for(&policy, denied, &Arch::ALL);
+                assert!(program.len() <= 4096, "{}", program.len());
+                for arch in Arch::ALL {
+                    check(&program, &policy, denied, arch.audit());
+                }
+                let unknown = run(&program, 0x1234_5678, 0);
+                assert_eq!(unknown == ALLOW, policy.architectures.is_none());
+            }
+        }
+    }
+
+    fn check(program: &[sock_filter], policy: &Policy, denied: OnDenied, arch: u32) {
+        let bases = [0, X32_BIT, 0x8000_0000, 0xc000_0000, ARM_PRIVATE.start - 100, u32::MAX - 1200];
+        let spread = (0..u32::MAX).step_by(7_654_321);
+        let numbers = bases.into_iter().flat_map(|b| b..b + 1200).chain(spread).chain([u32::MAX]);
+        for number in numbers {
+            let action = policy.decide(Call::from_record(arch, number).unwrap()).action;
+            let expected = encode(action, denied);
+            assert_eq!(run(program, arch, number), expected, "{arch:#x} {number:#x} {action:?}");
+        }
+    }
+
+    #[test]
+    fn no_filter_is_a_short_program() {
+        assert!(compile(&policy("", 252), OnDenied::Notify).len() < 12);
+    }
+}

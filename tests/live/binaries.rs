@@ -1,0 +1,53 @@
+//! The programs that beds run: unitfix and the victim, linked statically so that they start on every suite.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The directory that every bed sees as `/run/ut`, with `unitfix` and `victim` in it; built on first use.
+pub fn directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let target = root.join("target-static");
+        let directory = target.join("live");
+        fs::create_dir_all(&directory).unwrap();
+
+        // With --target, the flags are for the program only and not for build scripts.
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        succeed(
+            Command::new(cargo)
+                .args([
+                    "build",
+                    "--quiet",
+                    "--locked",
+                    "--bin",
+                    "unitfix",
+                    "--target",
+                    TARGET,
+                    "--target-dir",
+                ])
+                .arg(&target)
+                .current_dir(root)
+                .env_remove("CARGO_ENCODED_RUSTFLAGS")
+                .env("RUSTFLAGS", "-C target-feature=+crt-static"),
+        );
+        fs::copy(target.join(TARGET).join("debug/unitfix"), directory.join("unitfix")).unwrap();
+
+        succeed(
+            Command::new("cc")
+                .args(["-static", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+                .arg(directory.join("victim"))
+                .arg(root.join("tests/bed/victim.c")),
+        );
+        directory
+    })
+}
+
+fn succeed(command: &mut Command) {
+    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?}: {status}");
+}

@@ -1,0 +1,42 @@
+//! The cases. Each is a function that takes a bed and panics when something is not as it should be.
+
+mod groups;
+mod harness;
+
+use crate::bed::Bed;
+
+/// One thing to be shown, on each suite that it makes sense on.
+#[derive(Clone, Copy)]
+pub struct Case {
+    pub name: &'static str,
+    pub run: fn(&Bed),
+    /// Beside what every bed has; comma-separated.
+    pub packages: &'static str,
+    /// All of them, if there is none.
+    only: &'static [&'static str],
+}
+
+impl Case {
+    pub const fn new(name: &'static str, run: fn(&Bed)) -> Self {
+        Self { name, run, packages: "", only: &[] }
+    }
+
+    /// Restricts the case to some suites.
+    pub const fn only_on(self, suites: &'static [&'static str]) -> Self {
+        Self { only: suites, ..self }
+    }
+
+    /// Adds Debian packages to the bed. The suite `host` has what the host has.
+    pub const fn with_packages(self, packages: &'static str) -> Self {
+        Self { packages, ..self }
+    }
+
+    pub fn runs_on(&self, suite: &str) -> bool {
+        self.only.is_empty() || self.only.contains(&suite)
+    }
+}
+
+/// Every case, in the order in which they run.
+pub fn all() -> Vec<Case> {
+    [harness::CASES, groups::CASES].concat()
+}

@@ -1,0 +1,39 @@
+//! Core dumps of processes in beds, for the time that a case needs them.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const PATTERN: &str = "/proc/sys/kernel/core_pattern";
+/// The kernel cuts the pattern off after this.
+const LONGEST: usize = 127;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// While this lives, systemd-coredump of each bed gets the cores of that bed's processes. The setting is
+/// the machine's: cores of processes outside of the beds are lost meanwhile.
+pub struct Cores {
+    before: String,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Cores {
+    /// Turns them on, once no other case has them on.
+    pub fn on() -> Self {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let helper = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bed/core-helper");
+        let pattern = format!("|{} %P %p %u %g %s %t %c %h", helper.display());
+        assert!(pattern.len() <= LONGEST, "this checkout lies too deep for kernel.core_pattern: {pattern}");
+        let before = fs::read_to_string(PATTERN).unwrap();
+        // A run that was killed may have left it on: there is nothing better to go back to then.
+        let before = if before.contains("/core-helper ") { "core".to_owned() } else { before };
+        fs::write(PATTERN, pattern).unwrap();
+        Self { before, _turn: turn }
+    }
+}
+
+impl Drop for Cores {
+    fn drop(&mut self) {
+        let _ = fs::write(PATTERN, &self.before);
+    }
+}

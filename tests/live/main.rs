@@ -1,0 +1,93 @@
+//! Live tests: unitfix against the real systemd of several Debian releases, each booted in a bed.
+//!
+//! ```text
+//! UNITFIX_LIVE=1 cargo test --locked --test live                       # everything
+//! UNITFIX_LIVE=1 cargo test --locked --test live -- bookworm::harness  # what matches, as ever
+//! ```
+//!
+//! Each [case](cases) runs on every suite, as a trial named `SUITE::CASE`. A case has a bed for
+//! itself while it runs; [`bed::Pool`] hands beds on from one case to the next and stops them all at the end.
+//! Nothing is skipped silently: the suites `host` and `bookworm` must work, and each other suite that
+//! cannot be fetched, with the packages that a case needs, is reported as NOT RUN. This needs root, and what `tests/bed/testbed` needs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::must_use_candidate,
+    clippy::missing_panics_doc,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod bed;
+mod binaries;
+mod cases;
+mod cores;
+mod suites;
+mod terminal;
+mod tree;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use bed::Pool;
+use cases::Case;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    if std::env::var_os("UNITFIX_LIVE").is_none_or(|value| value != "1") {
+        eprintln!("NOT RUN: the live tests need UNITFIX_LIVE=1, root, and what tests/bed/testbed needs");
+        return ExitCode::SUCCESS;
+    }
+    let suites = match suites::available() {
+        Ok(suites) => suites,
+        Err(why) => {
+            eprintln!("the live tests cannot run: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if !arguments.list {
+        binaries::directory();
+        bed::stop_left_behind();
+        bed::stop_on_signals();
+    }
+
+    std::panic::set_hook(Box::new(|info| eprintln!("{info}"))); // where and what, without a backtrace
+    let pool = Arc::new(Pool::default());
+    let trials = trials(&suites, &pool);
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    pool.stop();
+    suites::report_not_run();
+    conclusion.exit_code()
+}
+
+fn trials(suites: &[&'static str], pool: &Arc<Pool>) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for &suite in suites {
+        for case in cases::all().into_iter().filter(|case| case.runs_on(suite)) {
+            std::panic::set_hook(Box::new(|info| eprintln!("{info}"))); // where and what, without a backtrace
+            let pool = Arc::clone(pool);
+            trials.push(Trial::ignorable_test(format!("{suite}::{}", case.name), move || {
+                run(&case, suite, &pool)
+            }));
+        }
+    }
+    trials
+}
+
+fn run(case: &Case, suite: &'static str, pool: &Pool) -> Result<Completion, Failed> {
+    match pool.take(suite, case.packages) {
+        Ok(bed) => {
+            (case.run)(&bed);
+            Ok(Completion::Completed)
+        }
+        Err(why) if suites::is_mandatory(suite) => Err(why.to_string().into()),
+        Err(why) => {
+            suites::not_run(&format!("{suite}::{}: {}", case.name, why.summary()));
+            Ok(Completion::ignored_with(why.summary()))
+        }
+    }
+}

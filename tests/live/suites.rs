@@ -1,0 +1,67 @@
+//! Which systems the live tests run on.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use crate::bed::testbed;
+
+struct Suite {
+    name: &'static str,
+    mandatory: bool,
+}
+
+const SUITES: [Suite; 5] = [
+    Suite { name: "host", mandatory: true },
+    Suite { name: "bullseye", mandatory: false },
+    Suite { name: "bookworm", mandatory: true },
+    Suite { name: "trixie", mandatory: false },
+    Suite { name: "sid", mandatory: false },
+];
+
+/// What `testbed fetch` exits with when the suite itself cannot be had.
+pub const UNFETCHABLE: i32 = 3;
+
+/// What was not run, to be said again at the end, where it is read.
+static NOT_RUN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// The suites that can be booted here, or why the tests cannot run at all.
+pub fn available() -> Result<Vec<&'static str>, String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("they need root".into());
+    }
+    let mut suites = Vec::new();
+    for suite in &SUITES {
+        let output = Command::new(testbed())
+            .args(["fetch", suite.name])
+            .output()
+            .map_err(|error| format!("{}: {error}", testbed().display()))?;
+        match output.status.code() {
+            Some(0) => suites.push(suite.name),
+            Some(UNFETCHABLE) if !suite.mandatory => {
+                eprint!("{}", String::from_utf8_lossy(&output.stderr));
+                not_run(&format!("suite {} could not be fetched", suite.name));
+            }
+            _ => return Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+    Ok(suites)
+}
+
+/// Whether this suite, with whatever packages, has to work.
+pub fn is_mandatory(name: &str) -> bool {
+    SUITES.iter().any(|suite| suite.name == name && suite.mandatory)
+}
+
+/// Says that something was not run, now and at the end.
+pub fn not_run(what: &str) {
+    eprintln!("NOT RUN: {what}");
+    NOT_RUN.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned());
+}
+
+/// Says all of it again.
+pub fn report_not_run() {
+    for what in NOT_RUN.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        eprintln!("NOT RUN: {what}");
+    }
+}
