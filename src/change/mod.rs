@@ -9,6 +9,7 @@ mod write;
 pub use approval::{Answer, Approval, Prompt, Yes};
 pub use lock::{Lock, LockError};
 pub use receipt::{Receipt, Store};
+pub(crate) use write::replace;
 pub use write::{WriteError, apply, undo};
 
 use serde::{Deserialize, Serialize};

@@ -47,17 +47,29 @@ impl Receipt {
     }
 }
 
-/// The receipts of a system.
+/// The receipts of a system; or none, for unit files outside of one, whose drop-ins speak for themselves.
 #[derive(Clone, Debug)]
 pub struct Store {
-    root: Root,
+    root: Option<Root>,
 }
 
 impl Store {
     /// The receipts below a root.
     #[must_use]
     pub fn new(root: &Root) -> Self {
-        Store { root: root.clone() }
+        Store { root: Some(root.clone()) }
+    }
+
+    /// A store that keeps nothing.
+    #[must_use]
+    pub fn nowhere() -> Self {
+        Store { root: None }
+    }
+
+    /// Where the receipt of a unit is kept, from inside the root.
+    #[must_use]
+    pub fn path_of(unit: &UnitName) -> PathBuf {
+        Self::path(unit.as_str())
     }
 
     fn path(unit: &str) -> PathBuf {
@@ -70,7 +82,8 @@ impl Store {
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Receipt>> {
-        match self.root.read(path) {
+        let Some(root) = &self.root else { return Ok(None) };
+        match root.read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
@@ -82,7 +95,8 @@ impl Store {
     /// Every receipt, by unit.
     pub fn all(&self) -> io::Result<Vec<Receipt>> {
         let mut out = Vec::new();
-        for name in self.root.list(Path::new(FOLDER))? {
+        let Some(root) = &self.root else { return Ok(out) };
+        for name in root.list(Path::new(FOLDER))? {
             if Path::new(&name).extension().is_some_and(|e| e == "json") {
                 out.extend(self.read(&Path::new(FOLDER).join(name))?);
             }
@@ -92,13 +106,15 @@ impl Store {
 
     /// Keep a receipt.
     pub fn save(&self, receipt: &Receipt) -> io::Result<()> {
+        let Some(root) = &self.root else { return Ok(()) };
         let mut text = serde_json::to_string_pretty(receipt).map_err(io::Error::other)?;
         text.push('\n');
-        super::write::replace(&self.root, &Self::path(&receipt.unit), Some(&text), false)
+        super::write::replace(root, &Self::path(&receipt.unit), Some(&text), false)
     }
 
     /// Forget a receipt.
     pub fn remove(&self, unit: &UnitName) -> io::Result<()> {
-        super::write::replace(&self.root, &Self::path(unit.as_str()), None, false)
+        let Some(root) = &self.root else { return Ok(()) };
+        super::write::replace(root, &Self::path(unit.as_str()), None, false)
     }
 }

@@ -146,7 +146,8 @@ impl Drop for Session<'_> {
     }
 }
 
-fn put_back(manager: &dyn Manager, unit: &UnitName, standing: Standing) -> Result<(), ManagerError> {
+/// Have the manager read its files again and put a unit back to how it stood; one that had failed is stopped.
+pub fn put_back(manager: &dyn Manager, unit: &UnitName, standing: Standing) -> Result<(), ManagerError> {
     manager.reload()?;
     let _ = manager.reset_failed(unit); // refused when nothing failed
     match standing {

@@ -65,6 +65,18 @@ fn compile_for(policy: &Policy, denied: OnDenied, archs: &[Arch]) -> Vec<sock_fi
     program
 }
 
+/// A program that lets every call pass and has the kernel log one, by its native number.
+#[must_use]
+pub fn log_only(number: i64) -> Vec<sock_filter> {
+    let number = u32::try_from(number).unwrap_or(u32::MAX);
+    vec![
+        load(OFFSET_NUMBER),
+        jump(libc::BPF_JEQ, number, 0, 1),
+        answer(libc::SECCOMP_RET_LOG),
+        answer(ALLOW),
+    ]
+}
+
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 
 /// All numbers of an architecture as the ranges that get the same answer.

@@ -30,6 +30,11 @@ pub fn install_with_listener(program: &[sock_filter]) -> Result<OwnedFd, Errno> 
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Put a filter on the calling thread, without a listener. It needs CAP_SYS_ADMIN or no_new_privs.
+pub fn install_filter(program: &[sock_filter]) -> Result<(), Errno> {
+    install(program, 0).map(drop)
+}
+
 fn install(program: &[sock_filter], flags: c_ulong) -> Result<c_int, Errno> {
     let length = u16::try_from(program.len()).map_err(|_| Errno::E2BIG)?;
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };

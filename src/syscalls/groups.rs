@@ -70,6 +70,16 @@ impl Groups {
         Ok(Groups { systemd: version, origin, members: best.groups, void: best.void })
     }
 
+    /// Where the contents come from, in words.
+    #[must_use]
+    pub fn origin_words(&self) -> String {
+        match self.origin {
+            Origin::Manager => format!("the running systemd {}", self.systemd),
+            Origin::Rules { version } if version == self.systemd => format!("systemd {version}"),
+            Origin::Rules { version } => format!("systemd {version}, the closest to {} that is known", self.systemd),
+        }
+    }
+
     /// The newest version that the built-in rules know.
     #[must_use]
     pub fn newest_version() -> u32 {

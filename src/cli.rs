@@ -1,0 +1,86 @@
+//! The command line: types only.
+
+use crate::replay::Via;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Repair a systemd service whose own SystemCallFilter= kills it.
+///
+/// unitfix finds the forbidden call and the line that forbids it, replays the unit with forbidden calls let
+/// through to find the others, and proposes the smallest change as a drop-in. Nothing is restarted or written
+/// without a yes.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit status: 0 nothing to repair, or repaired; 1 proposed, not applied; 2 usage;\n\
+3 no repair can be offered; 4 applied, did not help, rolled back; 5 this system cannot do it.")]
+pub struct Cli {
+    /// What to do, if not to repair
+    #[command(subcommand)]
+    pub command: Option<Task>,
+    /// Repairing
+    #[command(flatten)]
+    pub repair: Repair,
+}
+
+/// The other things that unitfix does.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Show what unitfix wrote, and what was left behind
+    Status {
+        /// Only this unit
+        unit: Option<String>,
+        /// Where the system is
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take back what unitfix wrote for a unit
+    Revert {
+        /// The unit, or the path of a unit file
+        unit: String,
+        /// Ask nothing
+        #[arg(long)]
+        yes: bool,
+        /// Where the system is
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Repairing a unit.
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// A service, or the path of a unit file (with a slash), which is replayed without a service manager
+    pub unit: Option<String>,
+    /// End in the question whether to write the repair; without a terminal, --yes has to answer it
+    #[arg(long)]
+    pub apply: bool,
+    /// Answer every question with yes
+    #[arg(long, requires = "unit")]
+    pub yes: bool,
+    /// Judge from the logs alone; restart nothing
+    #[arg(long, conflicts_with = "via")]
+    pub no_replay: bool,
+    /// How to see the forbidden calls of a replay [default: auto]
+    #[arg(long, value_enum, value_name = "ENGINE")]
+    pub via: Option<Via>,
+    /// How long to watch the unit in the replay and after the repair
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86400))]
+    pub observe: u32,
+    /// Also read kernel records from this file (audit.log, dmesg, journalctl), or from standard input (-)
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Where the system is
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Where the system is.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Place {
+    /// Load units from, and write below, this folder instead of /, without a service manager
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}

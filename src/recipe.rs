@@ -1,0 +1,460 @@
+//! The recipe: Unit, Policy, Evidence, Observation, Plan, Diff, Approval, Receipt, Verdict.
+
+use crate::change::{self, Answer, Approval, Prompt, Receipt, Store};
+use crate::cli::Repair;
+use crate::evidence::{Denial, Effect, summary};
+use crate::plan::{DropIn, Needs, Plan};
+use crate::policy::Action;
+use crate::replay::{Observation, Outcome};
+use crate::report::{DenialRow, FindingRow, People, RepairRow, ReplayRow, Report};
+use crate::subject::{Evidence, Failure, Subject, Verdict};
+use jiff::Zoned;
+use std::io::Write as _;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// There is nothing to repair.
+    NothingToDo(String),
+    /// Repaired, and seen to work.
+    Repaired(String),
+    /// A repair is proposed and not applied.
+    Proposed(String),
+    /// No repair can be offered, or the failure has another cause.
+    NoRepair(String),
+}
+
+impl Ending {
+    /// The exit status.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        match self {
+            Ending::NothingToDo(_) | Ending::Repaired(_) => 0,
+            Ending::Proposed(_) => 1,
+            Ending::NoRepair(_) => 3,
+        }
+    }
+
+    /// What to tell.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        match self {
+            Ending::NothingToDo(w) | Ending::Repaired(w) | Ending::Proposed(w) | Ending::NoRepair(w) => w,
+        }
+    }
+}
+
+/// The desk at which a run works: what was asked for, whom to ask, where to report.
+pub struct Desk {
+    /// What was asked for.
+    pub options: Repair,
+    /// Whom to ask.
+    pub prompt: Prompt,
+    /// What is said.
+    pub report: Report,
+    /// How it is said to people.
+    pub people: People,
+}
+
+impl Desk {
+    /// Print a part of the report, unless all of it is printed as JSON in the end.
+    fn show(&self, text: &str) {
+        if !self.options.place.json {
+            print!("{text}");
+            let _ = std::io::stdout().flush(); // a reader that went away is noticed at the end
+        }
+    }
+}
+
+/// Repair a subject.
+pub fn repair(subject: &dyn Subject, desk: &mut Desk) -> Result<Ending, Failure> {
+    let evidence = subject.evidence()?;
+    show_diagnosis(subject, &evidence, desk);
+
+    let observation = match may_replay(subject, &evidence, desk)? {
+        MayReplay::Yes(approval) => Some(replay(subject, &evidence, approval.as_ref(), desk)?),
+        MayReplay::No => None,
+        MayReplay::NothingWrong(words) => return Ok(Ending::NothingToDo(words)),
+    };
+
+    let ending = propose(subject, &evidence, observation.as_ref(), desk);
+    if !matches!(ending, Ok(Ending::Repaired(_))) {
+        subject.leave()?;
+    }
+    ending
+}
+
+/// From what was seen to the end: Plan, Diff, Approval, Receipt, Verdict.
+fn propose(
+    subject: &dyn Subject,
+    evidence: &Evidence,
+    observation: Option<&Observation>,
+    desk: &mut Desk,
+) -> Result<Ending, Failure> {
+    let needs = Needs::of(subject.policy(), subject.groups(), seen(evidence, observation));
+    if let Some(ending) = no_repair(subject, evidence, observation, &needs) {
+        return Ok(ending);
+    }
+    let Some(plan) = Plan::smallest(needs, subject.policy(), subject.groups()) else {
+        return Ok(Ending::NothingToDo("nothing has to be allowed".to_owned()));
+    };
+
+    let why = reason(seen(evidence, observation), &plan);
+    let date = Zoned::now().date().to_string();
+    let drop_in =
+        DropIn::new(&plan, subject.unit(), &subject.drop_in_folder(), &date, &why, &subject.undo_command());
+    let diff = drop_in.diff();
+    show_plan(&plan, &diff, desk);
+
+    if let Some(verdict) = subject.prove(&drop_in)? {
+        match show_proof(verdict, desk) {
+            None => {}
+            Some(ending) => return Ok(ending),
+        }
+    }
+
+    let approval = match approve(subject, desk) {
+        Ok(approval) => approval,
+        Err(ending) => return Ok(ending),
+    };
+
+    let store = subject.store();
+    let receipt = receipt_for(subject, &store, &diff, &plan, &why)?;
+    let former = store.load(&subject.unit().name).map_err(|e| Failure::System(e.to_string()))?;
+    save(&store, &receipt)?; // first: a run that is killed between the two can still be taken back
+    if let Err(error) = change::apply(&subject.root(), &diff, &approval) {
+        restore_receipt(&store, subject, former.as_ref())?;
+        return Err(Failure::System(error.to_string()));
+    }
+
+    let verdict = subject.put_in_force(&plan, &drop_in);
+    if let Ok(Verdict::Works(how)) = verdict {
+        save(&store, &Receipt { verified: true, ..receipt })?;
+        desk.report.verdict = Some(how.clone());
+        return Ok(Ending::Repaired(format!("Repaired: {how}. Undo: {}", subject.undo_command())));
+    }
+    let undone = change::undo(&subject.root(), &diff)
+        .map_err(|e| Failure::System(format!("THE REPAIR COULD NOT BE TAKEN BACK: {e}")))
+        .and_then(|()| restore_receipt(&store, subject, former.as_ref()))
+        .and_then(|()| subject.put_back());
+    undone?;
+    Err(match verdict {
+        Ok(verdict) => {
+            let words = verdict_words(&verdict, subject);
+            desk.report.verdict = Some(words.clone());
+            Failure::RolledBack(format!("rolled back, because {words}; everything is as it was"))
+        }
+        Err(failure) => failure,
+    })
+}
+
+fn seen<'a>(evidence: &'a Evidence, observation: Option<&'a Observation>) -> impl Iterator<Item = &'a Denial> {
+    let logged = evidence.denials.iter().filter(|d| d.attribution.is_some());
+    logged.chain(observation.into_iter().flat_map(|o| &o.denials))
+}
+
+fn show_diagnosis(subject: &dyn Subject, evidence: &Evidence, desk: &mut Desk) {
+    let rows = |attributed: bool| -> Vec<DenialRow> {
+        let denials: Vec<Denial> =
+            evidence.denials.iter().filter(|d| d.attribution.is_some() == attributed).cloned().collect();
+        summary(&denials).iter().map(|s| DenialRow::new(s, subject.policy())).collect()
+    };
+    desk.report.state.clone_from(&evidence.state);
+    desk.report.denials = rows(true);
+    desk.report.unattributed = rows(false);
+    let findings = subject.unit().findings.iter().chain(&subject.policy().findings).chain(&evidence.findings);
+    desk.report.findings = findings.map(FindingRow::from).collect();
+    desk.show(&desk.people.diagnosis(&desk.report));
+}
+
+/// Whether to replay.
+enum MayReplay {
+    /// Yes; with an approval where a unit is restarted for it.
+    Yes(Option<Approval>),
+    /// No: the logs have to do.
+    No,
+    /// There is no reason to.
+    NothingWrong(String),
+}
+
+fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result<MayReplay, Failure> {
+    if desk.options.no_replay {
+        return Ok(MayReplay::No);
+    }
+    let Some(question) = subject.replay_question() else {
+        return match subject.replay_notice() {
+            Ok(_) => Ok(MayReplay::Yes(None)),
+            Err(why) => {
+                eprintln!("unitfix: no replay: {why}");
+                Ok(MayReplay::No)
+            }
+        };
+    };
+    let healthy = evidence.outcome.as_ref().is_some_and(Outcome::healthy);
+    let quiet = healthy && !evidence.sigsys && evidence.denials.is_empty() && desk.options.via.is_none();
+    if quiet {
+        let words = "Nothing to repair: it runs, and no denied call of it is on record. \
+                     To replay it all the same, add --via auto";
+        return Ok(MayReplay::NothingWrong(words.to_owned()));
+    }
+    if let Err(why) = subject.replay_notice() {
+        if seen(evidence, None).next().is_none() {
+            return Err(Failure::System(why));
+        }
+        eprintln!("unitfix: no replay: {why}");
+        return Ok(MayReplay::No);
+    }
+    match desk.prompt.ask(&question) {
+        Answer::Approved(approval) => Ok(MayReplay::Yes(Some(approval))),
+        Answer::Declined => {
+            eprintln!("Not replayed: judging from the logs alone.");
+            Ok(MayReplay::No)
+        }
+        Answer::NobodyToAsk => {
+            eprintln!(
+                "Not replayed, because there is no terminal to ask on (--yes agrees beforehand): judging from the \
+                 logs alone."
+            );
+            Ok(MayReplay::No)
+        }
+    }
+}
+
+fn replay(
+    subject: &dyn Subject,
+    evidence: &Evidence,
+    approval: Option<&Approval>,
+    desk: &mut Desk,
+) -> Result<Observation, Failure> {
+    eprint!("\n{} ... ", subject.replay_notice().unwrap_or_default());
+    let observation = match subject.observe(&evidence.denials, approval) {
+        Ok(observation) => observation,
+        Err(failure) => {
+            eprintln!("broken off.");
+            return Err(failure);
+        }
+    };
+    let row = ReplayRow::from(&observation);
+    eprint!("{}", desk.people.replay(&row));
+    desk.report.replay = Some(row);
+    let mut rows: Vec<DenialRow> =
+        summary(&observation.denials).iter().map(|s| DenialRow::new(s, subject.policy())).collect();
+    let known = |row: &DenialRow| {
+        desk.report.denials.iter().any(|d| (&d.program, &d.call) == (&row.program, &row.call))
+    };
+    // what the logs said already is not said twice, except for arguments, which they do not have
+    rows.retain(|row| !known(row) || !row.arguments.is_empty());
+    desk.show(&desk.people.denials(&rows));
+    desk.report.denials.extend(rows);
+    Ok(observation)
+}
+
+/// The endings without a repair.
+fn no_repair(
+    subject: &dyn Subject,
+    evidence: &Evidence,
+    observation: Option<&Observation>,
+    needs: &Needs,
+) -> Option<Ending> {
+    let replayed = observation.map(|o| &o.outcome);
+    let shown = replayed.or(evidence.outcome.as_ref());
+    let failing = shown.is_some_and(|o| !o.healthy());
+    if needs.is_empty() && !needs.inexpressible.is_empty() {
+        let calls: Vec<String> = needs.inexpressible.iter().map(|c| format!("{c} ({})", c.arch)).collect();
+        let calls = calls.join(", ");
+        return Some(Ending::NoRepair(format!(
+            "No repair can be offered: the systemd or libseccomp of this system has no name for {calls}"
+        )));
+    }
+    if needs.is_empty() {
+        return Some(match (observation, failing) {
+            (None, true) if evidence.sigsys => Ending::NoRepair(
+                "It was killed for a forbidden call, but no record names the call: replay it to see".to_owned(),
+            ),
+            (None, false) if !evidence.denials.is_empty() => Ending::NoRepair(
+                "Denied calls are on record, but not whose they are: replay it to see".to_owned(),
+            ),
+            (_, true) => other_cause(shown, observation),
+            (_, false) => nothing_denied(evidence),
+        });
+    }
+    if let Some(outcome) = replayed.filter(|o| !o.healthy()) {
+        let more = crate::plan::list(&needs.calls);
+        let cause = other_cause(Some(outcome), observation);
+        return Some(Ending::NoRepair(format!("{}. Denied calls ({more}) are not what ends it", cause.words())));
+    }
+    soft_and_healthy(subject, evidence, observation)
+}
+
+/// Denials that only let calls fail, in a unit that works, need no repair.
+fn soft_and_healthy(
+    subject: &dyn Subject,
+    evidence: &Evidence,
+    observation: Option<&Observation>,
+) -> Option<Ending> {
+    let kills = |d: &Denial| {
+        d.effect == Effect::Killed || subject.policy().decide(d.call).action == Action::Kill
+    };
+    let works = evidence.outcome.as_ref().is_some_and(Outcome::healthy) && !evidence.sigsys;
+    (works && !seen(evidence, observation).any(kills)).then(|| {
+        Ending::NothingToDo("Nothing to repair: calls of it fail, none is killed for one, and it works".to_owned())
+    })
+}
+
+fn nothing_denied(evidence: &Evidence) -> Ending {
+    match &evidence.outcome {
+        Some(outcome) if !outcome.healthy() => Ending::NoRepair(
+            "It failed before, and worked in the replay without any denied call: the system call filter is not the \
+             cause"
+                .to_owned(),
+        ),
+        _ => Ending::NothingToDo("Nothing to repair: no call of it is denied".to_owned()),
+    }
+}
+
+fn other_cause(outcome: Option<&Outcome>, observation: Option<&Observation>) -> Ending {
+    let what = outcome.map(|o| crate::evidence::Untrusted::new(o.to_string()).to_string()).unwrap_or_default();
+    let mut words = match observation {
+        Some(_) => format!("Not a matter of the system call filter: with every call let through, it {what}"),
+        None => format!("Not a denied call: it {what}"),
+    };
+    for line in observation.into_iter().flat_map(|o| &o.log) {
+        words.push_str(&format!("\n  | {line}"));
+    }
+    Ending::NoRepair(words)
+}
+
+/// Who was denied what, for the comment in the drop-in: at most three programs.
+fn reason<'a>(denials: impl Iterator<Item = &'a Denial>, plan: &Plan) -> String {
+    let mut by_program: Vec<(String, Vec<String>, bool)> = Vec::new();
+    for denial in denials {
+        let call = denial.call.to_string();
+        let needed = plan.needs.calls.contains(&call) || plan.needs.architectures.contains(&denial.call.arch);
+        if !needed {
+            continue;
+        }
+        let program = denial.process.comm.to_string();
+        let killed = denial.effect == Effect::Killed;
+        match by_program.iter_mut().find(|(p, _, _)| *p == program) {
+            Some((_, calls, k)) => {
+                *k |= killed;
+                if !calls.contains(&call) {
+                    calls.push(call);
+                }
+            }
+            None => by_program.push((program, vec![call], killed)),
+        }
+    }
+    let more = by_program.len().saturating_sub(3);
+    let mut parts: Vec<String> = by_program
+        .iter()
+        .take(3)
+        .map(|(program, calls, killed)| {
+            let what = if *killed { "was killed for calling" } else { "was denied" };
+            format!("{program} {what} {}", crate::plan::list(calls))
+        })
+        .collect();
+    if more > 0 {
+        parts.push(format!("and {more} more programs"));
+    }
+    parts.join("; ")
+}
+
+fn show_plan(plan: &Plan, diff: &change::Diff, desk: &mut Desk) {
+    let row = RepairRow::from(plan);
+    desk.report.set_diff(diff);
+    desk.show(&desk.people.repair(&row));
+    desk.show(&desk.people.diff(&diff.unified()));
+    desk.report.repair = Some(row);
+}
+
+/// Say what a proof showed; the ending, if it speaks against the repair.
+fn show_proof(verdict: Verdict, desk: &mut Desk) -> Option<Ending> {
+    let (words, ending) = match verdict {
+        Verdict::Works(how) => (how, None),
+        Verdict::StillDenied(denials) => {
+            let calls: Vec<String> = denials.iter().map(|d| d.call.to_string()).collect();
+            let words = format!("under the repaired filter it is still denied {}", crate::plan::list(&calls));
+            (words.clone(), Some(Ending::NoRepair(format!("No repair can be offered: {words}"))))
+        }
+        Verdict::FailsOtherwise(outcome) => {
+            let words = format!("under the repaired filter it {outcome}");
+            (words.clone(), Some(Ending::NoRepair(format!("No repair can be offered: {words}"))))
+        }
+        Verdict::Ignored(words) => (words.clone(), Some(Ending::NoRepair(words))),
+    };
+    if ending.is_none() {
+        desk.show(&format!("Proven: {words}.\n"));
+    }
+    desk.report.verdict = Some(words);
+    ending
+}
+
+/// Ask whether to write the repair.
+fn approve(subject: &dyn Subject, desk: &Desk) -> Result<Approval, Ending> {
+    let asked = desk.options.apply || desk.prompt.yes == change::Yes::NotGiven && desk.prompt.somebody_there();
+    if !asked {
+        let command = format!("unitfix {} --apply", subject.label());
+        return Err(Ending::Proposed(format!("Nothing was changed. To write it: {command}")));
+    }
+    match desk.prompt.ask(&format!("{}?", subject.apply_question())) {
+        Answer::Approved(approval) => Ok(approval),
+        Answer::Declined => Err(Ending::Proposed("Nothing was changed.".to_owned())),
+        Answer::NobodyToAsk => Err(Ending::Proposed(
+            "Nothing was changed, because there is no terminal to ask on: --yes agrees beforehand.".to_owned(),
+        )),
+    }
+}
+
+fn receipt_for(
+    subject: &dyn Subject,
+    store: &Store,
+    diff: &change::Diff,
+    plan: &Plan,
+    why: &str,
+) -> Result<Receipt, Failure> {
+    let former = store.load(&subject.unit().name).map_err(|e| Failure::System(e.to_string()))?;
+    let mut receipt = former.unwrap_or_else(|| Receipt {
+        unit: subject.unit().name.to_string(),
+        written: String::new(),
+        why: Vec::new(),
+        files: Vec::new(),
+        verified: false,
+        calls: Vec::new(),
+    });
+    receipt.written = Zoned::now().strftime("%Y-%m-%d %H:%M:%S %z").to_string();
+    receipt.why.push(why.to_owned());
+    receipt.calls.extend(plan.needs.calls.iter().cloned());
+    receipt.calls.sort();
+    receipt.calls.dedup();
+    receipt.verified = false;
+    Ok(receipt.continued(diff))
+}
+
+fn save(store: &Store, receipt: &Receipt) -> Result<(), Failure> {
+    store.save(receipt).map_err(|e| Failure::System(format!("the receipt cannot be kept: {e}: nothing was changed")))
+}
+
+fn restore_receipt(store: &Store, subject: &dyn Subject, former: Option<&Receipt>) -> Result<(), Failure> {
+    let restored = match former {
+        Some(receipt) => store.save(receipt),
+        None => store.remove(&subject.unit().name),
+    };
+    restored.map_err(|e| Failure::System(format!("the receipt cannot be restored: {e}")))
+}
+
+fn verdict_words(verdict: &Verdict, subject: &dyn Subject) -> String {
+    match verdict {
+        Verdict::Works(how) => how.clone(),
+        Verdict::StillDenied(denials) => {
+            let rows: Vec<String> = summary(denials)
+                .iter()
+                .map(|s| DenialRow::new(s, subject.policy()))
+                .map(|row| format!("{} ({})", row.call, row.program))
+                .collect();
+            format!("with it, calls are still denied: {}", rows.join(", "))
+        }
+        Verdict::FailsOtherwise(outcome) => format!("with it, the unit {outcome}"),
+        Verdict::Ignored(words) => words.clone(),
+    }
+}

@@ -1,0 +1,275 @@
+//! The report: what a run found and did, as one value, from which people's text and `--json` are both made.
+
+mod people;
+
+pub use people::People;
+
+use crate::change::{Diff, FileChange};
+use crate::evidence::{Effect, Sighting, Untrusted};
+use crate::finding::{Finding, Severity};
+use crate::plan::Plan;
+use crate::policy::{Because, Policy, Token};
+use crate::replay::{Observation, Outcome};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// The version of the JSON format. It grows when a field goes or changes its meaning, not when one is added.
+pub const SCHEMA: u32 = 1;
+
+/// Everything that one run has to say.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The version of this format.
+    pub schema: u32,
+    /// The version of unitfix.
+    pub unitfix: &'static str,
+    /// The unit, or the unit file's path.
+    pub unit: String,
+    /// What the unit does now, in words.
+    pub state: String,
+    /// The forbidden calls that were seen, of processes of the unit.
+    pub denials: Vec<DenialRow>,
+    /// Those that the unit's policy forbids too, but of which it is not known whose they are.
+    pub unattributed: Vec<DenialRow>,
+    /// What is wrong with the unit's files, and what could not be seen.
+    pub findings: Vec<FindingRow>,
+    /// The replay, if there was one.
+    pub replay: Option<ReplayRow>,
+    /// The repair, if there is one.
+    pub repair: Option<RepairRow>,
+    /// The change of files, if there is one.
+    pub diff: Option<String>,
+    /// The same as data.
+    pub files: Vec<FileChange>,
+    /// What the proof or the verification showed.
+    pub verdict: Option<String>,
+    /// How the run ended.
+    pub ending: String,
+    /// The exit status that goes with it.
+    pub exit_status: u8,
+}
+
+/// A forbidden call, and why it is forbidden.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DenialRow {
+    /// The call's name, or `number N`.
+    pub call: String,
+    /// Its number on the architecture.
+    pub number: u32,
+    /// The architecture, in systemd's words.
+    pub architecture: crate::syscalls::Arch,
+    /// `killed`, `denied` (it would have been) or `failed`.
+    pub effect: &'static str,
+    /// The process's own name.
+    pub program: Untrusted,
+    /// Its program file.
+    pub exe: Option<Untrusted>,
+    /// Its parent's name.
+    pub parent: Option<Untrusted>,
+    /// How often.
+    pub count: usize,
+    /// First time, microseconds since the epoch.
+    pub first: Option<u64>,
+    /// Last time, microseconds since the epoch.
+    pub last: Option<u64>,
+    /// Why this is believed to be the unit's.
+    pub attributed_because: Option<&'static str>,
+    /// The arguments, where strace saw them.
+    pub arguments: Vec<String>,
+    /// What the policy does with the call: `kills`, `fails with EPERM`.
+    pub policy: String,
+    /// The token that decided.
+    pub decided_by: Option<TokenRow>,
+}
+
+/// A token of a unit file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TokenRow {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: u32,
+    /// The first character, from 1.
+    pub column: u32,
+    /// How many characters.
+    pub length: u32,
+    /// The whole line.
+    pub text: String,
+    /// What the token does, in words.
+    pub words: String,
+}
+
+/// A finding.
+#[derive(Clone, Debug, Serialize)]
+pub struct FindingRow {
+    /// The stable code.
+    pub code: &'static str,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What is so.
+    pub message: String,
+    /// `file:line:column`, where there is a place.
+    pub place: Option<String>,
+    #[serde(skip)]
+    token: Option<TokenRow>,
+}
+
+/// A replay.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReplayRow {
+    /// `log`, `strace` or `local`.
+    pub engine: &'static str,
+    /// How long the unit was watched, in seconds.
+    pub seconds: f64,
+    /// How many different calls were denied.
+    pub denied: usize,
+    /// Whether records were lost.
+    pub lossy: bool,
+    /// What the unit did with everything let through.
+    pub outcome: String,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// A repair.
+#[derive(Clone, Debug, Serialize)]
+pub struct RepairRow {
+    /// In words.
+    pub words: String,
+    /// The calls it allows.
+    pub calls: Vec<String>,
+    /// The architectures it lets in.
+    pub architectures: Vec<crate::syscalls::Arch>,
+    /// Denied calls that no setting of this system can let in.
+    pub inexpressible: Vec<String>,
+    /// Calls that the author lets fail on purpose, left as they are.
+    pub soft: Vec<String>,
+}
+
+impl Report {
+    /// An empty report on a unit.
+    #[must_use]
+    pub fn new(unit: String) -> Self {
+        Report {
+            schema: SCHEMA,
+            unitfix: env!("CARGO_PKG_VERSION"),
+            unit,
+            state: String::new(),
+            denials: Vec::new(),
+            unattributed: Vec::new(),
+            findings: Vec::new(),
+            replay: None,
+            repair: None,
+            diff: None,
+            files: Vec::new(),
+            verdict: None,
+            ending: String::new(),
+            exit_status: 0,
+        }
+    }
+}
+
+impl DenialRow {
+    /// A sighting with what the policy says of it.
+    #[must_use]
+    pub fn new(sighting: &Sighting, policy: &Policy) -> Self {
+        let denial = &sighting.denial;
+        let decision = policy.decide(denial.call);
+        DenialRow {
+            call: denial.call.to_string(),
+            number: denial.call.number,
+            architecture: denial.call.arch,
+            effect: match denial.effect {
+                Effect::Killed => "killed",
+                Effect::Recorded => "denied",
+                Effect::Failed(_) => "failed",
+            },
+            program: denial.process.comm.clone(),
+            exe: denial.process.exe.clone(),
+            parent: denial.process.parent.clone(),
+            count: sighting.count,
+            first: sighting.first,
+            last: sighting.last,
+            attributed_because: denial.attribution.as_ref().map(crate::evidence::Attribution::reason),
+            arguments: denial.arguments.clone(),
+            policy: decision.action.to_string(),
+            decided_by: decision.token().map(|token| TokenRow::new(token, &decision.because, denial.call)),
+        }
+    }
+}
+
+impl TokenRow {
+    fn new(token: &Token, because: &Because, call: crate::syscalls::Call) -> Self {
+        let words = match because {
+            Because::Listed(_) if token.text.starts_with('@') => {
+                format!("{} contains {call}", token.text.split(':').next().unwrap_or_default())
+            }
+            Because::Listed(_) => format!("{call} is named here"),
+            Because::NotListed(_) => format!("{call} is not on this list of what is allowed"),
+            Because::Architecture(_) => format!("calls of the architecture {} are not let in", call.arch),
+            Because::NoFilter | Because::Unknown => String::new(),
+        };
+        TokenRow { words, ..TokenRow::place(&token.span) }
+    }
+
+    fn place(span: &crate::unit::Span) -> Self {
+        TokenRow {
+            file: span.file.path.clone(),
+            line: span.line,
+            column: span.column,
+            length: span.length,
+            text: Untrusted::new(span.file.line(span.line)).to_string(),
+            words: String::new(),
+        }
+    }
+}
+
+impl From<&Finding> for FindingRow {
+    fn from(finding: &Finding) -> Self {
+        FindingRow {
+            code: finding.code.name(),
+            severity: finding.severity,
+            message: Untrusted::new(finding.message.as_str()).to_string(),
+            place: finding.span.as_ref().map(crate::unit::Span::location),
+            token: finding.span.as_ref().map(TokenRow::place),
+        }
+    }
+}
+
+impl From<&Observation> for ReplayRow {
+    fn from(observation: &Observation) -> Self {
+        let calls: std::collections::BTreeSet<_> = observation.denials.iter().map(|d| d.call).collect();
+        ReplayRow {
+            engine: observation.engine.name(),
+            seconds: observation.watched.as_secs_f64(),
+            denied: calls.len(),
+            lossy: observation.lossy,
+            outcome: outcome_words(&observation.outcome),
+            notes: observation.notes.clone(),
+        }
+    }
+}
+
+fn outcome_words(outcome: &Outcome) -> String {
+    Untrusted::new(outcome.to_string()).to_string()
+}
+
+impl From<&Plan> for RepairRow {
+    fn from(plan: &Plan) -> Self {
+        RepairRow {
+            words: plan.words(),
+            calls: plan.needs.calls.iter().cloned().collect(),
+            architectures: plan.needs.architectures.iter().copied().collect(),
+            inexpressible: plan.needs.inexpressible.iter().map(|call| format!("{call} ({})", call.arch)).collect(),
+            soft: plan.needs.soft.iter().cloned().collect(),
+        }
+    }
+}
+
+impl Report {
+    /// Take in a change of files.
+    pub fn set_diff(&mut self, diff: &Diff) {
+        self.diff = Some(diff.unified());
+        self.files.clone_from(&diff.files);
+    }
+}

@@ -1,0 +1,187 @@
+//! The report as text for people: one part at a time, as it becomes known. Colours only repeat what words say.
+
+use super::{DenialRow, FindingRow, RepairRow, ReplayRow, Report, TokenRow};
+use console::style;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::fmt::Write as _;
+
+/// Writes the parts of a report.
+#[derive(Clone, Debug)]
+pub struct People {
+    /// The zone in which times of day are shown.
+    pub zone: TimeZone,
+}
+
+impl Default for People {
+    fn default() -> Self {
+        People { zone: TimeZone::system() }
+    }
+}
+
+impl People {
+    /// What was found: the unit's state, who was denied what, and the deciding lines.
+    #[must_use]
+    pub fn diagnosis(&self, report: &Report) -> String {
+        let mut out = format!("{}\n", style(&report.state).bold());
+        out.push_str(&self.denials(&report.denials));
+        if !report.unattributed.is_empty() {
+            out.push_str("\nWhose processes these were is not known, so they count for nothing:\n");
+            out.push_str(&self.denials(&report.unattributed));
+        }
+        for finding in &report.findings {
+            out.push_str(&finding_text(finding));
+        }
+        out
+    }
+
+    /// A table of denials, then the tokens that decided them.
+    #[must_use]
+    pub fn denials(&self, rows: &[DenialRow]) -> String {
+        if rows.is_empty() {
+            return String::new();
+        }
+        let who: Vec<String> = rows.iter().map(who).collect();
+        let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
+        let who_width = width(&mut who.iter().map(|w| console::measure_text_width(w)));
+        let call_width = width(&mut rows.iter().map(|r| r.call.len()));
+        let mut out = String::from("\n");
+        for (row, who) in rows.iter().zip(&who) {
+            let effect = style(format!("{:8}", row.effect)).red().bold();
+            let pad = " ".repeat(who_width - console::measure_text_width(who));
+            let line = format!("  {effect} {who}{pad}   {:call_width$}   {}", row.call, self.when(row));
+            let _ = writeln!(out, "{}", line.trim_end());
+            if !row.arguments.is_empty() {
+                let _ = writeln!(out, "           {}({})", row.call, row.arguments.join(", "));
+            }
+        }
+        out + &decisions(rows)
+    }
+
+    fn when(&self, row: &DenialRow) -> String {
+        let (Some(first), Some(last)) = (row.first, row.last) else {
+            return if row.count > 1 { format!("{} times", row.count) } else { String::new() };
+        };
+        match row.count {
+            1 => format!("at {}", self.time(first)),
+            n => format!("{n} times since {}, last {}", self.time(first), self.time(last)),
+        }
+    }
+
+    /// A time of day; with the date, where it is not today's.
+    fn time(&self, microseconds: u64) -> String {
+        let Some(time) = i64::try_from(microseconds).ok().and_then(|t| Timestamp::from_microsecond(t).ok()) else {
+            return "an unknown time".to_owned();
+        };
+        let time = time.to_zoned(self.zone.clone());
+        let today = Timestamp::now().to_zoned(self.zone.clone()).date();
+        let format = if time.date() == today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+        time.strftime(format).to_string()
+    }
+
+    /// What the replay saw, as the end of the line that announced it.
+    #[must_use]
+    pub fn replay(&self, row: &ReplayRow) -> String {
+        let calls = match row.denied {
+            1 => "1 call denied".to_owned(),
+            n => format!("{n} calls denied"),
+        };
+        let lost = if row.lossy { style("records were lost").red().to_string() } else { "nothing lost".to_owned() };
+        let mut out = format!("{calls}, {lost}; {}\n", row.outcome);
+        for note in &row.notes {
+            let _ = writeln!(out, "  note: {note}");
+        }
+        out
+    }
+
+    /// The repair in words.
+    #[must_use]
+    pub fn repair(&self, row: &RepairRow) -> String {
+        let mut out = format!("\n{} {}\n", style("Repair:").bold(), row.words);
+        if !row.inexpressible.is_empty() {
+            let _ = writeln!(out, "  no setting of this system can allow: {}", row.inexpressible.join(", "));
+        }
+        if !row.soft.is_empty() {
+            let _ = writeln!(out, "  left to fail softly, as the unit says: {}", row.soft.join(", "));
+        }
+        out
+    }
+
+    /// A unified diff.
+    #[must_use]
+    pub fn diff(&self, text: &str) -> String {
+        let mut out = String::from("\n");
+        for line in text.lines() {
+            let shown = match line.as_bytes().first() {
+                _ if line.starts_with("+++") || line.starts_with("---") => style(line).bold(),
+                Some(b'+') => style(line).green(),
+                Some(b'-') => style(line).red(),
+                Some(b'@') => style(line).cyan(),
+                _ => style(line),
+            };
+            let _ = writeln!(out, "{shown}");
+        }
+        out.push('\n');
+        out
+    }
+}
+
+/// The process, and whose child it is.
+fn who(row: &DenialRow) -> String {
+    let comm = row.program.to_string();
+    // the executor's name stands in brackets until it has become the program
+    if let Some(inner) = comm.strip_prefix('(').and_then(|c| c.strip_suffix(')')) {
+        return format!("systemd itself, before {inner} began");
+    }
+    let foreign = row.architecture != crate::syscalls::Arch::native();
+    let arch = if foreign { format!(" [{}]", row.architecture) } else { String::new() };
+    match &row.parent {
+        Some(parent) => format!("{comm}{arch} (child of {parent})"),
+        None => format!("{comm}{arch}"),
+    }
+}
+
+/// Each deciding token once, with all the calls that it decided.
+fn decisions(rows: &[DenialRow]) -> String {
+    let mut seen: Vec<(&TokenRow, Vec<&str>)> = Vec::new();
+    for (row, token) in rows.iter().filter_map(|r| Some((r, r.decided_by.as_ref()?))) {
+        let place = |t: &TokenRow| (t.file.clone(), t.line, t.column);
+        match seen.iter_mut().find(|(t, _)| place(t) == place(token)) {
+            Some((_, calls)) if !calls.contains(&row.call.as_str()) => calls.push(&row.call),
+            Some(_) => {}
+            None => seen.push((token, vec![&row.call])),
+        }
+    }
+    let mut out = String::new();
+    for (token, calls) in seen {
+        let words = token.words.replacen(calls[0], &crate::plan::list(&calls), 1);
+        let words = if calls.len() > 1 { words.replace(" is not ", " are not ").replace(" is named", " are named") } else { words };
+        let _ = writeln!(out, "  because  {}:{}:{}", token.file.display(), token.line, token.column);
+        out.push_str(&caret(token, "             ", &words));
+    }
+    out
+}
+
+/// The line of a token with a caret under the token and words behind the caret.
+fn caret(token: &TokenRow, indent: &str, words: &str) -> String {
+    let column = usize::try_from(token.column).unwrap_or(1).saturating_sub(1);
+    let before: String = token.text.chars().take(column).collect();
+    let marked: String = token.text.chars().skip(column).take(usize::try_from(token.length).unwrap_or(1)).collect();
+    let spaces = " ".repeat(console::measure_text_width(&before));
+    let carets = "^".repeat(console::measure_text_width(&marked).max(1));
+    format!("{indent}{}\n{indent}{spaces}{} {words}\n", token.text, style(carets).red().bold())
+}
+
+fn finding_text(finding: &FindingRow) -> String {
+    let label = match finding.severity {
+        super::Severity::Note => style("note").cyan(),
+        super::Severity::Warning => style("warning").yellow(),
+        super::Severity::Error => style("error").red(),
+    };
+    let mut out = format!("\n{label}[{}]: {}\n", finding.code, finding.message);
+    if let (Some(place), Some(token)) = (&finding.place, &finding.token) {
+        let _ = writeln!(out, "  {place}");
+        out.push_str(&caret(token, "    ", ""));
+    }
+    out
+}

@@ -1,0 +1,164 @@
+//! A bare unit file: replayed here, without a service manager, and its repair proven before it is offered.
+
+use super::managed::{groups, load_failure};
+use super::{Evidence, Failure, Subject, SubjectOptions, Verdict, etc_folder};
+use crate::change::{Approval, Store};
+use crate::evidence::{Denial, gather};
+use crate::plan::{DropIn, Plan};
+use crate::policy::Policy;
+use crate::replay::{Observation, local};
+use crate::root::Root;
+use crate::syscalls::Groups;
+use crate::unit::exec::Stage;
+use crate::unit::{Unit, drop_in_folder};
+use std::path::{Path, PathBuf};
+
+/// A bare unit file.
+pub struct UnitFile {
+    path: PathBuf,
+    /// Where a repair is written: below this root, or beside the file.
+    below: Option<Root>,
+    unit: Unit,
+    policy: Policy,
+    groups: Groups,
+    options: SubjectOptions,
+}
+
+impl UnitFile {
+    /// Load a unit file.
+    pub fn load(path: &Path, below: Option<Root>, options: SubjectOptions) -> Result<Self, Failure> {
+        if !path.exists() {
+            return Err(Failure::Usage(format!("there is no file {}", path.display())));
+        }
+        let mut unit = Unit::at_path(path).map_err(load_failure)?;
+        if unit.commands(Stage::Start).is_empty() {
+            return Err(Failure::Hopeless(format!("{} has no ExecStart=: nothing runs that could be denied", path.display())));
+        }
+        let version = installed_version().unwrap_or_else(Groups::newest_version);
+        let groups = groups(version, &mut unit.findings)?;
+        let policy = Policy::evaluate(&unit, &groups);
+        Ok(UnitFile { path: path.to_owned(), below, unit, policy, groups, options })
+    }
+
+    fn local(&self) -> local::Options {
+        local::Options::new(self.options.observe, self.options.interrupt.clone())
+    }
+}
+
+/// The major version of the systemd that is installed, whether it runs or not.
+fn installed_version() -> Option<u32> {
+    let output = std::process::Command::new("systemctl")
+        .arg("--version")
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let word = text.split_whitespace().nth(1)?; // "systemd 252 (252.38-1~deb12u1)"
+    word.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+impl Subject for UnitFile {
+    fn label(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn unit(&self) -> &Unit {
+        &self.unit
+    }
+
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    fn root(&self) -> Root {
+        self.below.clone().unwrap_or_default()
+    }
+
+    fn drop_in_folder(&self) -> PathBuf {
+        match &self.below {
+            Some(_) => etc_folder(&self.unit.name),
+            None => drop_in_folder(&self.path),
+        }
+    }
+
+    fn store(&self) -> Store {
+        self.below.as_ref().map_or_else(Store::nowhere, Store::new)
+    }
+
+    fn undo_command(&self) -> String {
+        match &self.below {
+            Some(root) => format!("unitfix revert {} --root {}", self.unit.name, root.join(Path::new("/")).display()),
+            None => format!("unitfix revert {}", self.label()),
+        }
+    }
+
+    fn evidence(&self) -> Result<Evidence, Failure> {
+        let mut evidence = Evidence {
+            state: format!("{} is a unit file, replayed here without a service manager.", self.label()),
+            ..Evidence::default()
+        };
+        gather::add_named_log(&mut evidence, &self.unit, &self.policy, &self.options)?;
+        Ok(evidence)
+    }
+
+    fn replay_question(&self) -> Option<String> {
+        None
+    }
+
+    fn replay_notice(&self) -> Result<String, String> {
+        Ok(format!("Replaying {} for at most {} s", self.label(), self.options.observe.as_secs()))
+    }
+
+    fn observe(&self, _seen: &[Denial], _approved: Option<&Approval>) -> Result<Observation, Failure> {
+        let observation = local::record(&self.unit, &self.policy, &self.local());
+        self.interrupted()?;
+        observation.map_err(local_failure)
+    }
+
+    fn prove(&self, drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
+        let unit = Plan::applied(&self.unit, drop_in);
+        let policy = Policy::evaluate(&unit, &self.groups);
+        let observation = local::prove(&unit, &policy, &self.local());
+        self.interrupted()?;
+        let observation = observation.map_err(local_failure)?;
+        Ok(Some(if !observation.denials.is_empty() {
+            Verdict::StillDenied(observation.denials)
+        } else if observation.outcome.healthy() {
+            let what = observation.outcome;
+            Verdict::Works(format!("a second run under the repaired filter: {what}, and no call of it was denied"))
+        } else {
+            Verdict::FailsOtherwise(observation.outcome)
+        }))
+    }
+
+    fn apply_question(&self) -> String {
+        "Write this".to_owned()
+    }
+
+    fn put_in_force(&self, _plan: &Plan, _drop_in: &DropIn) -> Result<Verdict, Failure> {
+        Ok(Verdict::Works("proven by the second run".to_owned())) // before it was written
+    }
+
+    fn put_back(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn leave(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl UnitFile {
+    fn interrupted(&self) -> Result<(), Failure> {
+        if self.options.interrupt.raised() { Err(Failure::Interrupted) } else { Ok(()) }
+    }
+}
+
+fn local_failure(error: local::LocalError) -> Failure {
+    Failure::System(error.to_string())
+}

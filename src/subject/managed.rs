@@ -1,0 +1,359 @@
+//! A unit of the running service manager.
+
+use super::{Evidence, Failure, Subject, Verdict, etc_folder};
+use crate::change::{Approval, Lock, Store};
+use crate::evidence::{Denial, gather};
+use crate::finding::{Code, Finding};
+use crate::interrupt::Interrupt;
+use crate::manager::{Manager, ManagerError, UnitStatus};
+use crate::plan::{DropIn, Plan};
+use crate::policy::{Because, Policy};
+use crate::replay::session::{self, Standing};
+use crate::replay::{AuditSocket, Heard, Observation, Outcome, Replay, ReplayError, Via};
+use crate::root::Root;
+use crate::syscalls::Groups;
+use crate::unit::exec::Stage;
+use crate::unit::{LoadError, Unit, UnitName};
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// What a run was asked for, as far as a subject needs it.
+#[derive(Clone, Debug)]
+pub struct SubjectOptions {
+    /// How long to watch.
+    pub observe: Duration,
+    /// How to replay.
+    pub via: Via,
+    /// A log that the user named; `-` is standard input.
+    pub log: Option<PathBuf>,
+    /// Ends the waiting.
+    pub interrupt: Interrupt,
+    /// Where kernel records' process IDs are found.
+    pub proc_root: PathBuf,
+}
+
+/// A unit of the running service manager.
+pub struct ManagedUnit<'a> {
+    manager: &'a dyn Manager,
+    unit: Unit,
+    policy: Policy,
+    groups: Groups,
+    status: UnitStatus,
+    options: SubjectOptions,
+    /// Held by root only: nobody else can change anything.
+    lock: Option<Lock>,
+    /// A unit that had failed was stopped after its replay, and should stand as failed again.
+    owed: Cell<bool>,
+}
+
+impl<'a> ManagedUnit<'a> {
+    /// Load a unit as the manager sees it.
+    pub fn load(manager: &'a dyn Manager, name: &UnitName, options: SubjectOptions) -> Result<Self, Failure> {
+        let status = manager.status(name).map_err(failure)?;
+        let name = UnitName::parse(&status.id).unwrap_or_else(|_| name.clone());
+        refuse(&name, &status)?;
+        let root = nix::unistd::geteuid().is_root();
+        let lock = root.then(|| Lock::take(&name)).transpose().map_err(|e| Failure::System(e.to_string()))?;
+        let mut leftover = None;
+        let mut status = status;
+        if lock.is_some() && session::left_behind(&name) {
+            session::recover(manager, &name).map_err(|e| Failure::System(e.to_string()))?;
+            let message = "a replay of an earlier run that was killed was still in force: it was taken away";
+            leftover = Some(Finding::warning(Code::LeftoverReplay, message, None));
+            status = manager.status(&name).map_err(failure)?;
+        }
+        let Some(fragment) = &status.fragment else {
+            return Err(Failure::Hopeless(format!("{name} has no unit file: {}", status.load_state)));
+        };
+        let mut unit = Unit::load(&Root::default(), name, fragment, &status.drop_ins).map_err(load_failure)?;
+        unit.findings.extend(leftover);
+        if unit.commands(Stage::Start).is_empty() {
+            return Err(Failure::Hopeless(format!("{} has no ExecStart=: nothing runs that could be denied", unit.name)));
+        }
+        let version = manager.version().map_err(failure)?;
+        let groups = groups(version, &mut unit.findings)?;
+        let mut policy = Policy::evaluate(&unit, &groups);
+        adopt(&mut policy, &status, &mut unit.findings);
+        Ok(ManagedUnit { manager, unit, policy, groups, status, options, lock, owed: Cell::new(false) })
+    }
+
+    fn replay<'b>(&'b self, policy: &'b Policy, relax_architectures: bool) -> Replay<'b> {
+        Replay {
+            manager: self.manager,
+            unit: &self.unit,
+            policy,
+            status: &self.status,
+            observe: self.options.observe,
+            interrupt: &self.options.interrupt,
+            proc_root: self.options.proc_root.clone(),
+            relax_architectures,
+        }
+    }
+
+    /// The filter that the manager should show once a plan is in force.
+    fn predicted(&self, plan: &Plan) -> (bool, BTreeSet<String>) {
+        let (allow, mut names) = self.status.filter.clone();
+        if allow {
+            names.extend(plan.needs.calls.iter().cloned());
+        } else {
+            names.retain(|n| !plan.needs.calls.contains(n.split(':').next().unwrap_or(n)));
+        }
+        (allow, names)
+    }
+
+    /// What the manager made of the plan, if it is not what was meant.
+    fn misread(&self, plan: &Plan, now: &UnitStatus) -> Option<String> {
+        let (_, wanted) = self.predicted(plan);
+        let (_, got) = &now.filter;
+        let ignored: Vec<&String> = wanted.symmetric_difference(got).collect();
+        let missing: Vec<&str> = plan
+            .needs
+            .architectures
+            .iter()
+            .map(|a| a.systemd_name())
+            .filter(|a| !now.architectures.contains(*a))
+            .collect();
+        if ignored.is_empty() && missing.is_empty() {
+            return None;
+        }
+        let names: Vec<&str> = ignored.iter().map(|n| n.as_str()).chain(missing).take(8).collect();
+        Some(format!(
+            "the manager read the change differently than predicted: it ignored, or changed, {}",
+            crate::plan::list(names)
+        ))
+    }
+
+    /// The denials in what was heard during the verification. A killed process may be gone before its control group
+    /// can be read; if it ran a program of the unit, it counts.
+    fn denied(&self, heard: &Heard, policy: &Policy) -> Vec<Denial> {
+        let replay = self.replay(policy, false);
+        let programs: BTreeSet<String> = Stage::ALL
+            .into_iter()
+            .flat_map(|stage| self.unit.commands(stage))
+            .map(|c| c.program().to_owned())
+            .collect();
+        let ours = heard.sounds.iter().filter(|sound| match &sound.cgroup {
+            Some(cgroup) => replay.owns(cgroup),
+            None => {
+                let exe = sound.denial.process.exe.as_ref().map(ToString::to_string);
+                exe.is_some_and(|exe| programs.contains(&exe))
+            }
+        });
+        ours.map(|s| s.denial.clone()).filter(|d| policy.decide(d.call).denies()).collect()
+    }
+}
+
+/// Whether the manager loaded it, and if not, why nothing can be done.
+fn refuse(name: &UnitName, status: &UnitStatus) -> Result<(), Failure> {
+    match status.load_state.as_str() {
+        "not-found" => Err(load_failure(LoadError::NotFound { name: name.to_string() })),
+        "masked" => {
+            let path = status.fragment.clone().unwrap_or_default();
+            Err(load_failure(LoadError::Masked { name: name.to_string(), path }))
+        }
+        "loaded" => Ok(()),
+        other => Err(Failure::Hopeless(format!(
+            "systemd cannot load {name} ({other}): `systemctl status {name}` tells why"
+        ))),
+    }
+}
+
+pub(super) fn load_failure(error: LoadError) -> Failure {
+    match error {
+        LoadError::NotFound { .. } | LoadError::Name(_) => Failure::Usage(error.to_string()),
+        LoadError::Read { error: ref io, .. } if io.kind() == std::io::ErrorKind::PermissionDenied => {
+            Failure::System(format!("{error}; run it with sudo"))
+        }
+        other => Failure::Hopeless(other.to_string()),
+    }
+}
+
+fn failure(error: ManagerError) -> Failure {
+    match error {
+        ManagerError::Interrupted => Failure::Interrupted,
+        other => Failure::System(other.to_string()),
+    }
+}
+
+/// The groups of this system's own systemd; where it does not tell, those of the rules.
+pub(super) fn groups(version: u32, findings: &mut Vec<Finding>) -> Result<Groups, Failure> {
+    let output = Command::new("systemd-analyze")
+        .arg("syscall-filter")
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("SYSTEMD_COLORS", "0")
+        .env("LC_ALL", "C.UTF-8")
+        .output();
+    let listed = output.ok().filter(|o| o.status.success()).and_then(|o| String::from_utf8(o.stdout).ok());
+    if let Some(groups) = listed.and_then(|text| Groups::from_listing(&text, version).ok()) {
+        return Ok(groups);
+    }
+    let groups = Groups::from_rules(version).map_err(|e| Failure::System(e.to_string()))?;
+    let message = format!("systemd-analyze does not tell the groups: those of {} are taken", groups.origin_words());
+    findings.push(Finding::note(Code::PolicyDiffers, message, None));
+    Ok(groups)
+}
+
+/// The manager is right about what it enforces.
+fn adopt(policy: &mut Policy, status: &UnitStatus, findings: &mut Vec<Finding>) {
+    let (allow, names) = &status.filter;
+    let (_, theirs_alone) = policy.filter.adopt(*allow, names);
+    if status.needs_reload {
+        let message = "unit files were changed since the manager read them: `systemctl daemon-reload` is due";
+        findings.push(Finding::warning(Code::NeedsReload, message, None));
+    } else if !theirs_alone.is_empty() {
+        let message = format!(
+            "the manager's filter holds names that the unit files do not explain: {}",
+            crate::plan::list(theirs_alone.iter().take(8))
+        );
+        findings.push(Finding::note(Code::PolicyDiffers, message, None));
+    }
+}
+
+impl Subject for ManagedUnit<'_> {
+    fn label(&self) -> String {
+        self.unit.name.to_string()
+    }
+
+    fn unit(&self) -> &Unit {
+        &self.unit
+    }
+
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    fn root(&self) -> Root {
+        Root::default()
+    }
+
+    fn drop_in_folder(&self) -> PathBuf {
+        etc_folder(&self.unit.name)
+    }
+
+    fn store(&self) -> Store {
+        Store::new(&Root::default())
+    }
+
+    fn undo_command(&self) -> String {
+        format!("unitfix revert {}", self.unit.name)
+    }
+
+    fn evidence(&self) -> Result<Evidence, Failure> {
+        gather::from_system(&self.unit, &self.policy, &self.status, self.manager, &self.options)
+    }
+
+    fn replay_question(&self) -> Option<String> {
+        let name = &self.unit.name;
+        let ways = match self.options.via {
+            Via::Auto | Via::Log => "in complain mode",
+            Via::Strace => "under strace",
+        };
+        let back = match Standing::of(&self.status) {
+            Standing::Up => "then restarts it under its own",
+            Standing::Failed | Standing::Down => "then stops it",
+        };
+        Some(format!(
+            "Replay {name} {ways}? This restarts it, runs it for {} s without its system call filter, {back}.",
+            self.options.observe.as_secs()
+        ))
+    }
+
+    fn replay_notice(&self) -> Result<String, String> {
+        if self.lock.is_none() {
+            return Err(format!("a replay needs root: sudo unitfix {}", self.unit.name));
+        }
+        let ways = if self.options.via == Via::Strace { "under strace" } else { "in complain mode" };
+        Ok(format!("Replaying {} {ways} for {} s", self.unit.name, self.options.observe.as_secs()))
+    }
+
+    fn observe(&self, seen: &[Denial], approved: Option<&Approval>) -> Result<Observation, Failure> {
+        let Some(approved) = approved else {
+            return Err(Failure::System("a replay restarts the unit, which nobody agreed to".to_owned()));
+        };
+        let foreign =
+            seen.iter().any(|d| matches!(self.policy.decide(d.call).because, Because::Architecture(_)));
+        let result = crate::replay::observe(&self.replay(&self.policy, foreign), self.options.via, approved);
+        if result.is_ok() {
+            self.owed.set(Standing::of(&self.status) == Standing::Failed);
+        }
+        if self.options.interrupt.raised() {
+            self.leave()?;
+            return Err(Failure::Interrupted);
+        }
+        let mut observation = result.map_err(|error| match error {
+            ReplayError::Manager(error) => failure(error),
+            other => Failure::System(format!("no replay: {other}")),
+        })?;
+        if !observation.outcome.healthy() {
+            observation.log = gather::last_lines(&self.unit.name, 5);
+        }
+        Ok(observation)
+    }
+
+    fn prove(&self, _drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
+        Ok(None) // the manager can only prove it by running it: after it is written
+    }
+
+    fn apply_question(&self) -> String {
+        let name = &self.unit.name;
+        format!("Write this, reload, restart {name} and watch it for {} s", self.options.observe.as_secs())
+    }
+
+    fn put_in_force(&self, plan: &Plan, drop_in: &DropIn) -> Result<Verdict, Failure> {
+        let unit = Plan::applied(&self.unit, drop_in);
+        let mut policy = Policy::evaluate(&unit, &self.groups);
+        let socket = AuditSocket::open(&self.options.proc_root).and_then(|mut s| s.check().map(|()| s));
+        self.manager.reload().map_err(failure)?;
+        let now = self.manager.status(&self.unit.name).map_err(failure)?;
+        if let Some(words) = self.misread(plan, &now) {
+            return Ok(Verdict::Ignored(words));
+        }
+        policy.filter.adopt(now.filter.0, &now.filter.1);
+        let (outcome, _) = session::restart_and_watch(
+            self.manager,
+            &self.unit.name,
+            self.options.observe,
+            &self.options.interrupt,
+        )
+        .map_err(failure)?;
+        let seen_by = match socket {
+            Ok(socket) => {
+                let denied = self.denied(&socket.close(), &policy);
+                if !denied.is_empty() {
+                    return Ok(Verdict::StillDenied(denied));
+                }
+                "no call of it was denied"
+            }
+            Err(_) => "its main process was not killed (a child's death cannot be seen without kernel audit)",
+        };
+        if self.options.interrupt.raised() {
+            return Err(Failure::Interrupted);
+        }
+        let name = &self.unit.name;
+        Ok(match outcome {
+            Outcome::Failed { .. } => Verdict::FailsOtherwise(outcome),
+            Outcome::Running => {
+                Verdict::Works(format!("{name} ran for {} s and {seen_by}", self.options.observe.as_secs()))
+            }
+            Outcome::Finished => Verdict::Works(format!("{name} finished successfully and {seen_by}")),
+        })
+    }
+
+    fn put_back(&self) -> Result<(), Failure> {
+        session::put_back(self.manager, &self.unit.name, Standing::of(&self.status)).map_err(failure)?;
+        self.owed.set(Standing::of(&self.status) == Standing::Failed);
+        Ok(())
+    }
+
+    fn leave(&self) -> Result<(), Failure> {
+        if self.owed.take() { session::fail_again(self.manager, &self.unit.name).map_err(failure) } else { Ok(()) }
+    }
+}

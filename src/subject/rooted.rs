@@ -1,0 +1,126 @@
+//! A unit below a root folder (`--root DIR`): judged from logs alone, for nothing of it runs here.
+
+use super::managed::load_failure;
+use super::{Evidence, Failure, Subject, SubjectOptions, Verdict, etc_folder};
+use crate::change::{Approval, Store};
+use crate::evidence::{Denial, gather};
+use crate::plan::{DropIn, Plan};
+use crate::policy::Policy;
+use crate::replay::Observation;
+use crate::root::Root;
+use crate::syscalls::Groups;
+use crate::unit::exec::Stage;
+use crate::unit::{Unit, UnitName};
+use std::path::{Path, PathBuf};
+
+/// A unit below a root folder.
+pub struct RootedUnit {
+    root: Root,
+    unit: Unit,
+    policy: Policy,
+    groups: Groups,
+    options: SubjectOptions,
+}
+
+impl RootedUnit {
+    /// Find and load a unit below a root folder.
+    pub fn load(root: Root, name: &UnitName, options: SubjectOptions) -> Result<Self, Failure> {
+        let version = version_below(&root).unwrap_or_else(Groups::newest_version);
+        let unit = Unit::find(&root, name, version).map_err(load_failure)?;
+        if unit.commands(Stage::Start).is_empty() {
+            return Err(Failure::Hopeless(format!("{name} has no ExecStart=: nothing runs that could be denied")));
+        }
+        let groups = Groups::from_rules(version).map_err(|e| Failure::System(e.to_string()))?;
+        let policy = Policy::evaluate(&unit, &groups);
+        Ok(RootedUnit { root, unit, policy, groups, options })
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.root.join(Path::new("/"))
+    }
+}
+
+/// The major version of the systemd below a root: its private library carries it in its name.
+fn version_below(root: &Root) -> Option<u32> {
+    let folders = ["/usr/lib/systemd", "/lib/systemd", "/usr/lib64/systemd"].map(PathBuf::from);
+    let multiarch = root.list(Path::new("/usr/lib")).unwrap_or_default();
+    let multiarch = multiarch.iter().map(|name| Path::new("/usr/lib").join(name).join("systemd"));
+    folders.into_iter().chain(multiarch).find_map(|folder| {
+        let names = root.list(&folder).ok()?;
+        names.iter().find_map(|name| {
+            let rest = name.to_str()?.strip_prefix("libsystemd-shared-")?;
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        })
+    })
+}
+
+impl Subject for RootedUnit {
+    fn label(&self) -> String {
+        self.unit.name.to_string()
+    }
+
+    fn unit(&self) -> &Unit {
+        &self.unit
+    }
+
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    fn root(&self) -> Root {
+        self.root.clone()
+    }
+
+    fn drop_in_folder(&self) -> PathBuf {
+        etc_folder(&self.unit.name)
+    }
+
+    fn store(&self) -> Store {
+        Store::new(&self.root)
+    }
+
+    fn undo_command(&self) -> String {
+        format!("unitfix revert {} --root {}", self.unit.name, self.folder().display())
+    }
+
+    fn evidence(&self) -> Result<Evidence, Failure> {
+        gather::from_root(&self.root, &self.unit, &self.policy, &self.options)
+    }
+
+    fn replay_question(&self) -> Option<String> {
+        None
+    }
+
+    fn replay_notice(&self) -> Result<String, String> {
+        Err(format!("nothing below {} runs here", self.folder().display()))
+    }
+
+    fn observe(&self, _seen: &[Denial], _approved: Option<&Approval>) -> Result<Observation, Failure> {
+        Err(Failure::System(self.replay_notice().err().unwrap_or_default()))
+    }
+
+    fn prove(&self, _drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
+        Ok(None)
+    }
+
+    fn apply_question(&self) -> String {
+        format!("Write this below {}", self.folder().display())
+    }
+
+    fn put_in_force(&self, _plan: &Plan, drop_in: &DropIn) -> Result<Verdict, Failure> {
+        let path = self.root.join(&drop_in.path);
+        Ok(Verdict::Works(format!("{} is written; whether it helps shows where it runs", path.display())))
+    }
+
+    fn put_back(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn leave(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
