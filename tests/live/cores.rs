@@ -11,12 +11,16 @@ const PIPE_LIMIT: &str = "/proc/sys/kernel/core_pipe_limit";
 const LONGEST: usize = 127;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+static BEFORE: Mutex<Option<Settings>> = Mutex::new(None);
+
+struct Settings {
+    pattern: String,
+    pipe_limit: String,
+}
 
 /// While this lives, systemd-coredump of each bed gets the cores of that bed's processes. The setting is
 /// the machine's: cores of processes outside of the beds are lost meanwhile.
 pub struct Cores {
-    pattern: String,
-    pipe_limit: String,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -27,24 +31,33 @@ impl Cores {
         let helper = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bed/core-helper");
         let pattern = format!("|{} %P %p %u %g %s %t %c %h", helper.display());
         assert!(pattern.len() <= LONGEST, "this checkout lies too deep for kernel.core_pattern: {pattern}");
-        let mut before = Self { pattern: read(PATTERN), pipe_limit: read(PIPE_LIMIT), _turn: turn };
+
+        let mut before = Settings { pattern: read(PATTERN), pipe_limit: read(PIPE_LIMIT) };
         if before.pattern.contains("/core-helper ") {
             // A run that was killed left it on: there is nothing better to go back to.
-            (before.pattern, before.pipe_limit) = ("core".into(), "0".into());
+            before = Settings { pattern: "core".into(), pipe_limit: "0".into() };
         }
+        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
         fs::write(PIPE_LIMIT, "16").unwrap();
         fs::write(PATTERN, pattern).unwrap();
-        before
+        Self { _turn: turn }
+    }
+}
+
+impl Drop for Cores {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Puts the settings back, if they were changed.
+pub fn restore() {
+    if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = fs::write(PATTERN, before.pattern);
+        let _ = fs::write(PIPE_LIMIT, before.pipe_limit);
     }
 }
 
 fn read(setting: &str) -> String {
     fs::read_to_string(setting).unwrap()
-}
-
-impl Drop for Cores {
-    fn drop(&mut self) {
-        let _ = fs::write(PATTERN, &self.pattern);
-        let _ = fs::write(PIPE_LIMIT, &self.pipe_limit);
-    }
 }
