@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::binaries;
+use crate::cores;
 use crate::suites::UNFETCHABLE;
 use crate::terminal::Terminal;
 use crate::tree::{self, Tree};
@@ -404,12 +405,13 @@ pub fn stop_left_behind() {
     }
 }
 
-/// Has Ctrl-C and SIGTERM stop the beds before they end the test run.
+/// Has Ctrl-C, SIGTERM and a hang-up stop the beds before they end the test run.
 pub fn stop_on_signals() {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]).unwrap();
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
+            cores::restore();
             for (name, _) in running().iter().filter(|(_, run)| *run == std::process::id()) {
                 stop(name);
             }

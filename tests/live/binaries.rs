@@ -7,7 +7,11 @@ use std::sync::OnceLock;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The directory that every bed sees as `/run/ut`, with `unitfix` and `victim` in it; built on first use.
+/// Where `.ci/run` installs it; linked dynamically, so for the suites `host` and `bookworm`.
+const DOCUUM: &str = "/var/cache/unitfix-docuum/bin/docuum";
+
+/// The directory that every bed sees as `/run/ut`, with `unitfix` and `victim` in it, and `docuum` if it
+/// is installed; built on first use.
 pub fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {
@@ -43,6 +47,9 @@ pub fn directory() -> &'static Path {
                 .arg(directory.join("victim"))
                 .arg(root.join("tests/bed/victim.c")),
         );
+        if Path::new(DOCUUM).exists() {
+            fs::copy(DOCUUM, directory.join("docuum")).unwrap();
+        }
         directory
     })
 }
