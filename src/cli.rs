@@ -10,7 +10,12 @@ use std::path::PathBuf;
 /// through to find the others, and proposes the smallest change as a drop-in. Nothing is restarted or written
 /// without a yes.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 #[command(after_help = "Exit status: 0 nothing to repair, or repaired; 1 proposed, not applied; 2 usage;\n\
 3 no repair can be offered; 4 applied, did not help, rolled back; 5 this system cannot do it.")]
 pub struct Cli {

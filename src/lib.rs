@@ -36,6 +36,7 @@ pub mod recipe;
 pub mod replay;
 pub mod report;
 pub mod root;
+pub mod run;
 pub mod seccomp;
 pub mod subject;
 pub mod syscalls;

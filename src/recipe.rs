@@ -8,7 +8,8 @@ use crate::policy::Action;
 use crate::replay::{Observation, Outcome};
 use crate::report::{DenialRow, FindingRow, People, RepairRow, ReplayRow, Report};
 use crate::subject::{Evidence, Failure, Subject, Verdict};
-use jiff::Zoned;
+use jiff::ZonedDateTime;
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 /// How a run ended.
@@ -100,7 +101,7 @@ fn propose(
     };
 
     let why = reason(seen(evidence, observation), &plan);
-    let date = Zoned::now().date().to_string();
+    let date = ZonedDateTime::now().date().to_string();
     let drop_in =
         DropIn::new(&plan, subject.unit(), &subject.drop_in_folder(), &date, &why, &subject.undo_command());
     let diff = drop_in.diff();
@@ -148,7 +149,10 @@ fn propose(
     })
 }
 
-fn seen<'a>(evidence: &'a Evidence, observation: Option<&'a Observation>) -> impl Iterator<Item = &'a Denial> {
+fn seen<'a>(
+    evidence: &'a Evidence,
+    observation: Option<&'a Observation>,
+) -> impl Iterator<Item = &'a Denial> {
     let logged = evidence.denials.iter().filter(|d| d.attribution.is_some());
     logged.chain(observation.into_iter().flat_map(|o| &o.denials))
 }
@@ -269,7 +273,8 @@ fn no_repair(
     if needs.is_empty() {
         return Some(match (observation, failing) {
             (None, true) if evidence.sigsys => Ending::NoRepair(
-                "It was killed for a forbidden call, but no record names the call: replay it to see".to_owned(),
+                "It was killed for a forbidden call, but no record names the call: replay it to see"
+                    .to_owned(),
             ),
             (None, false) if !evidence.denials.is_empty() => Ending::NoRepair(
                 "Denied calls are on record, but not whose they are: replay it to see".to_owned(),
@@ -281,7 +286,10 @@ fn no_repair(
     if let Some(outcome) = replayed.filter(|o| !o.healthy()) {
         let more = crate::plan::list(&needs.calls);
         let cause = other_cause(Some(outcome), observation);
-        return Some(Ending::NoRepair(format!("{}. Denied calls ({more}) are not what ends it", cause.words())));
+        return Some(Ending::NoRepair(format!(
+            "{}. Denied calls ({more}) are not what ends it",
+            cause.words()
+        )));
     }
     soft_and_healthy(subject, evidence, observation)
 }
@@ -292,12 +300,13 @@ fn soft_and_healthy(
     evidence: &Evidence,
     observation: Option<&Observation>,
 ) -> Option<Ending> {
-    let kills = |d: &Denial| {
-        d.effect == Effect::Killed || subject.policy().decide(d.call).action == Action::Kill
-    };
+    let kills =
+        |d: &Denial| d.effect == Effect::Killed || subject.policy().decide(d.call).action == Action::Kill;
     let works = evidence.outcome.as_ref().is_some_and(Outcome::healthy) && !evidence.sigsys;
     (works && !seen(evidence, observation).any(kills)).then(|| {
-        Ending::NothingToDo("Nothing to repair: calls of it fail, none is killed for one, and it works".to_owned())
+        Ending::NothingToDo(
+            "Nothing to repair: calls of it fail, none is killed for one, and it works".to_owned(),
+        )
     })
 }
 
@@ -313,13 +322,14 @@ fn nothing_denied(evidence: &Evidence) -> Ending {
 }
 
 fn other_cause(outcome: Option<&Outcome>, observation: Option<&Observation>) -> Ending {
-    let what = outcome.map(|o| crate::evidence::Untrusted::new(o.to_string()).to_string()).unwrap_or_default();
+    let what =
+        outcome.map(|o| crate::evidence::Untrusted::new(o.to_string()).to_string()).unwrap_or_default();
     let mut words = match observation {
         Some(_) => format!("Not a matter of the system call filter: with every call let through, it {what}"),
         None => format!("Not a denied call: it {what}"),
     };
     for line in observation.into_iter().flat_map(|o| &o.log) {
-        words.push_str(&format!("\n  | {line}"));
+        let _ = write!(words, "\n  | {line}");
     }
     Ending::NoRepair(words)
 }
@@ -392,7 +402,8 @@ fn show_proof(verdict: Verdict, desk: &mut Desk) -> Option<Ending> {
 
 /// Ask whether to write the repair.
 fn approve(subject: &dyn Subject, desk: &Desk) -> Result<Approval, Ending> {
-    let asked = desk.options.apply || desk.prompt.yes == change::Yes::NotGiven && desk.prompt.somebody_there();
+    let asked =
+        desk.options.apply || desk.prompt.yes == change::Yes::NotGiven && desk.prompt.somebody_there();
     if !asked {
         let command = format!("unitfix {} --apply", subject.label());
         return Err(Ending::Proposed(format!("Nothing was changed. To write it: {command}")));
@@ -401,7 +412,8 @@ fn approve(subject: &dyn Subject, desk: &Desk) -> Result<Approval, Ending> {
         Answer::Approved(approval) => Ok(approval),
         Answer::Declined => Err(Ending::Proposed("Nothing was changed.".to_owned())),
         Answer::NobodyToAsk => Err(Ending::Proposed(
-            "Nothing was changed, because there is no terminal to ask on: --yes agrees beforehand.".to_owned(),
+            "Nothing was changed, because there is no terminal to ask on: --yes agrees beforehand."
+                .to_owned(),
         )),
     }
 }
@@ -422,7 +434,7 @@ fn receipt_for(
         verified: false,
         calls: Vec::new(),
     });
-    receipt.written = Zoned::now().strftime("%Y-%m-%d %H:%M:%S %z").to_string();
+    receipt.written = ZonedDateTime::now().strftime("%Y-%m-%d %H:%M:%S %z").to_string();
     receipt.why.push(why.to_owned());
     receipt.calls.extend(plan.needs.calls.iter().cloned());
     receipt.calls.sort();
@@ -432,7 +444,9 @@ fn receipt_for(
 }
 
 fn save(store: &Store, receipt: &Receipt) -> Result<(), Failure> {
-    store.save(receipt).map_err(|e| Failure::System(format!("the receipt cannot be kept: {e}: nothing was changed")))
+    store
+        .save(receipt)
+        .map_err(|e| Failure::System(format!("the receipt cannot be kept: {e}: nothing was changed")))
 }
 
 fn restore_receipt(store: &Store, subject: &dyn Subject, former: Option<&Receipt>) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ use crate::root::Root;
 use crate::subject::Failure;
 use crate::unit::{UnitName, drop_in_folder};
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -45,7 +46,9 @@ pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, F
         Answer::Approved(approval) => approval,
         Answer::Declined => return Ok(Ending::Proposed("Nothing was changed.".to_owned())),
         Answer::NobodyToAsk => {
-            return Ok(Ending::Proposed("Nothing was changed: there is no terminal to ask on, and no --yes.".into()));
+            return Ok(Ending::Proposed(
+                "Nothing was changed: there is no terminal to ask on, and no --yes.".into(),
+            ));
         }
     };
     change::apply(root, &diff, &approval).map_err(|e| system(&e))?;
@@ -148,23 +151,26 @@ impl Status {
         for row in &self.repairs {
             let receipt = &row.receipt;
             let proof = if receipt.verified { "seen to work" } else { "not verified" };
-            out.push_str(&format!("{}  {}, {proof}, written {}\n", receipt.unit, row.now, receipt.written));
-            for (file, why) in receipt.files.iter().zip(receipt.why.iter().map(Some).chain(std::iter::repeat(None))) {
-                out.push_str(&format!("  {}\n", file.path.display()));
+            let _ = writeln!(out, "{}  {}, {proof}, written {}", receipt.unit, row.now, receipt.written);
+            for (file, why) in
+                receipt.files.iter().zip(receipt.why.iter().map(Some).chain(std::iter::repeat(None)))
+            {
+                let _ = writeln!(out, "  {}", file.path.display());
                 if let Some(why) = why {
-                    out.push_str(&format!("  {why}\n"));
+                    let _ = writeln!(out, "  {why}");
                 }
             }
             if !receipt.calls.is_empty() {
-                out.push_str(&format!("  allows {}\n", crate::plan::list(&receipt.calls)));
+                let _ = writeln!(out, "  allows {}", crate::plan::list(&receipt.calls));
             }
-            out.push_str(&format!("  undo: unitfix revert {}\n", receipt.unit));
+            let _ = writeln!(out, "  undo: unitfix revert {}", receipt.unit);
         }
         for unit in &self.replays {
-            out.push_str(&format!(
+            let _ = writeln!(
+                out,
                 "{unit}  a replay is going on, or was left behind by a run that was killed: \
-                 `unitfix {unit}` cleans up\n"
-            ));
+                 `unitfix {unit}` cleans up"
+            );
         }
         if out.is_empty() {
             out.push_str("unitfix has written nothing here.\n");

@@ -1,6 +1,11 @@
 //! Evidence: which forbidden calls were really seen. Records are believed only from the kernel, and what a
 //! process says of itself (`comm=`, `exe=`) is shown, escaped, and never trusted.
 
+pub mod gather;
+pub mod record;
+pub mod strace;
+mod summary_stub;
+pub use summary_stub::*;
 mod untrusted;
 
 pub use untrusted::Untrusted;

@@ -29,9 +29,10 @@ impl DropIn {
     /// `date` is that of the comment, `why` the reason in it, `undo` the command that takes it back.
     #[must_use]
     pub fn new(plan: &Plan, unit: &Unit, folder: &Path, date: &str, why: &str, undo: &str) -> Self {
-        let own = unit.drop_ins.iter().find(|f| {
-            f.path.parent() == Some(folder) && f.bytes.starts_with(HEADER.as_bytes())
-        });
+        let own = unit
+            .drop_ins
+            .iter()
+            .find(|f| f.path.parent() == Some(folder) && f.bytes.starts_with(HEADER.as_bytes()));
         let before = own.and_then(|f| String::from_utf8(f.bytes.clone()).ok());
         let others = unit.drop_ins.iter().filter(|f| Some(&f.path) != own.map(|o| &o.path));
         let names: Vec<&str> = others.filter_map(|f| f.path.file_name()?.to_str()).collect();
@@ -101,10 +102,10 @@ fn merged(old: &str, headline: &str, plan: &Plan) -> String {
         plan.needs.architectures.iter().map(|a: &Arch| a.systemd_name().to_owned()).collect();
     let mut kept = Vec::new();
     for line in old.lines() {
-        let plain = |key: &str| line.strip_prefix(key).filter(|v| !v.is_empty() && !v.starts_with('~'));
-        if let Some(value) = plain(FILTER) {
+        let positive = |key: &str| line.strip_prefix(key).filter(|v| !v.is_empty() && !v.starts_with('~'));
+        if let Some(value) = positive(FILTER) {
             calls.extend(value.split_whitespace().map(str::to_owned));
-        } else if let Some(value) = plain(ARCHITECTURES) {
+        } else if let Some(value) = positive(ARCHITECTURES) {
             architectures.extend(value.split_whitespace().map(str::to_owned));
         } else {
             kept.push(line);
@@ -153,7 +154,14 @@ mod tests {
     #[test]
     fn a_second_repair_joins_the_first() {
         let unit = unit(&[("/d/zz-unitfix.conf", OWN)]);
-        let drop_in = DropIn::new(&plan(&["setrlimit"], &[Arch::X86]), &unit, Path::new("/d"), "2026-02-02", "why", "u");
+        let drop_in = DropIn::new(
+            &plan(&["setrlimit"], &[Arch::X86]),
+            &unit,
+            Path::new("/d"),
+            "2026-02-02",
+            "why",
+            "u",
+        );
         assert_eq!(drop_in.path, Path::new("/d/zz-unitfix.conf"));
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
@@ -171,10 +179,14 @@ mod tests {
     #[test]
     fn it_moves_behind_whatever_was_added_later() {
         let unit = unit(&[("/d/zz-unitfix.conf", OWN), ("/d/zzz.conf", "")]);
-        let drop_in = DropIn::new(&plan(&["setrlimit"], &[]), &unit, Path::new("/d"), "2026-02-02", "why", "u");
+        let drop_in =
+            DropIn::new(&plan(&["setrlimit"], &[]), &unit, Path::new("/d"), "2026-02-02", "why", "u");
         assert_eq!(drop_in.path, Path::new("/d/zzzzz-unitfix.conf"));
         let files = drop_in.diff().files;
         assert_eq!(files[0].path, Path::new("/d/zzzzz-unitfix.conf"));
-        assert_eq!((files[1].path.as_path(), files[1].after.as_ref()), (Path::new("/d/zz-unitfix.conf"), None));
+        assert_eq!(
+            (files[1].path.as_path(), files[1].after.as_ref()),
+            (Path::new("/d/zz-unitfix.conf"), None)
+        );
     }
 }

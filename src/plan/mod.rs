@@ -109,9 +109,10 @@ impl Plan {
             1 => "1 call more".to_owned(),
             n => format!("{n} calls more"),
         };
-        let fewer = self.instead.as_ref().filter(|wider| wider.calls > count).map_or(String::new(), |wider| {
-            format!("; {} fewer than {}", wider.calls - count, wider.words)
-        });
+        let fewer =
+            self.instead.as_ref().filter(|wider| wider.calls > count).map_or(String::new(), |wider| {
+                format!("; {} fewer than {}", wider.calls - count, wider.words)
+            });
         if more.is_empty() { parts.join(", ") } else { format!("{} ({more}{fewer})", parts.join(", ")) }
     }
 
@@ -153,9 +154,13 @@ fn wider(needs: &Needs, policy: &Policy, groups: &Groups) -> Option<Wider> {
             (!tokens.is_empty()).then_some(Wider { words, calls: opened })
         }
         Filter::Allow(_) => {
-            let names: BTreeSet<&str> =
-                needs.calls.iter().filter_map(|name| groups.holding(name).into_iter().find(|g| *g != "@known")).collect();
-            let members: BTreeSet<&String> = names.iter().filter_map(|g| groups.members(g)).flatten().collect();
+            let names: BTreeSet<&str> = needs
+                .calls
+                .iter()
+                .filter_map(|name| groups.holding(name).into_iter().find(|g| *g != "@known"))
+                .collect();
+            let members: BTreeSet<&String> =
+                names.iter().filter_map(|g| groups.members(g)).flatten().collect();
             let opened = members.iter().filter(|m| groups.knows(m) && !policy.filter.lists(m)).count();
             (!names.is_empty()).then(|| Wider { words: format!("allowing {}", list(&names)), calls: opened })
         }

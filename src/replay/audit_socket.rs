@@ -2,14 +2,14 @@
 //! A process whose call was only logged lives on, so that its control group can be asked at once.
 
 use super::ReplayError;
-use crate::evidence::record::{self, Record};
-use crate::evidence::{Denial, Process, Source, Untrusted};
+use crate::evidence::{Denial, Effect, Source, Untrusted, record};
 use crate::seccomp;
+use crate::syscalls::Call;
 use netlink_packet_core::NetlinkBuffer;
 use netlink_sys::{Socket, SocketAddr};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -73,18 +73,23 @@ impl AuditSocket {
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &BUFFER); // a smaller one is only lossier
         socket.set_non_blocking(true).map_err(|e| failed("audit socket", e))?;
         let shared = Arc::new(Shared::default());
-        let reader = Reader { socket, proc_root: proc_root.to_owned(), shared: Arc::clone(&shared), seen: HashMap::new() };
+        let reader = Reader {
+            socket,
+            proc_root: proc_root.to_owned(),
+            shared: Arc::clone(&shared),
+            seen: HashSet::new(),
+        };
         Ok(AuditSocket { shared, reader: Some(std::thread::spawn(move || reader.run())) })
     }
 
     /// Whether records arrive at all: make one, and wait for it.
     pub fn check(&mut self) -> Result<(), ReplayError> {
-        match self.echo() {
-            true => Ok(()),
-            false => Err(ReplayError::NoAudit(
-                "a call that was logged for a test left no record (audit=0, or not in the initial namespaces)".into(),
-            )),
+        if self.echo() {
+            return Ok(());
         }
+        let why =
+            "a call that was logged for a test left no record (audit=0, or not in the initial namespaces)";
+        Err(ReplayError::NoAudit(why.to_owned()))
     }
 
     /// Everything heard until now: waits for a record of its own behind all others, then ends the thread.
@@ -118,7 +123,8 @@ impl AuditSocket {
             return false;
         }
         let deadline = Instant::now() + ECHO_LIMIT;
-        let arrived = |heard: &Heard| heard.sounds.iter().any(|s| s.denial.process.comm.bytes() == token.as_bytes());
+        let arrived =
+            |heard: &Heard| heard.sounds.iter().any(|s| s.denial.process.comm.bytes() == token.as_bytes());
         let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
         while !arrived(&heard) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -138,13 +144,13 @@ impl Drop for AuditSocket {
 }
 
 /// What makes two records the same sound.
-type Key = (record::Identity, Option<String>);
+type Key = (Call, Effect, (Untrusted, Option<Untrusted>, Option<String>));
 
 struct Reader {
     socket: Socket,
     proc_root: PathBuf,
     shared: Arc<Shared>,
-    seen: HashMap<Key, ()>,
+    seen: HashSet<Key>,
 }
 
 impl Reader {
@@ -158,9 +164,8 @@ impl Reader {
             buffer.clear();
             match self.socket.recv_from(&mut buffer, 0) {
                 Ok((_, from)) if is_kernel(&from) => self.message(&buffer),
-                Ok(_) => {}
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.lost(),
-                Err(_) => {} // nothing there after all
+                _ => {} // somebody else's message, or nothing there after all
             }
         }
     }
@@ -176,32 +181,21 @@ impl Reader {
         }
         // the kernel leaves the length of its audit records without their header: take all that came
         let payload = bytes.get(16..).unwrap_or_default();
-        let Some(record) = Record::from_socket(payload) else { return };
-        let Some(effect) = record.effect() else { return };
+        let Ok(Some(record)) = record::parse(payload) else { return };
         let folder = self.proc_root.join(record.pid.to_string());
         let cgroup = control_group(&folder);
+        let Some(mut denial) = record.denial(Source::AuditSocket) else { return };
+        let who = (denial.process.comm.clone(), denial.process.exe.clone(), cgroup.clone());
+        let key = (denial.call, denial.effect, who);
+        if self.seen.contains(&key) {
+            return;
+        }
         if self.seen.len() >= SOUNDS_MAX {
             self.lost();
             return;
         }
-        if self.seen.insert((record.identity(), cgroup.clone()), ()).is_some() {
-            return;
-        }
-        let process = Process {
-            pid: record.pid,
-            comm: record.comm.clone(),
-            exe: record.exe.clone(),
-            parent: cgroup.as_ref().and_then(|_| parent(&folder, &self.proc_root)),
-        };
-        let denial = Denial {
-            call: record.call,
-            effect,
-            process,
-            time: record.time,
-            source: Source::AuditSocket,
-            attribution: None,
-            arguments: Vec::new(),
-        };
+        self.seen.insert(key);
+        denial.process.parent = cgroup.as_ref().and_then(|_| parent(&folder, &self.proc_root));
         let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.sounds.push(Sound { denial, cgroup });
         self.shared.bell.notify_all();

@@ -23,11 +23,14 @@ pub fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, Repl
         let mut observation = once(replay, relax, &known, approved)?;
         found.append(&mut observation.denials);
         let architecture_kill = found.iter().any(|d| {
-            matches!(replay.policy.decide(d.call).because, Because::Architecture(_)) && d.effect == Effect::Killed
+            matches!(replay.policy.decide(d.call).because, Because::Architecture(_))
+                && d.effect == Effect::Killed
         });
         let again = if architecture_kill && !relax {
             relax = true;
-            notes.push("repeated with other architectures let in, because one of their calls ended it".to_owned());
+            notes.push(
+                "repeated with other architectures let in, because one of their calls ended it".to_owned(),
+            );
             true
         } else if observation.lossy && round < ROUNDS {
             known.extend(found.iter().filter_map(|d| d.call.name()).map(str::to_owned));

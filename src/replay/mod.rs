@@ -3,6 +3,7 @@
 
 mod audit_socket;
 mod complain;
+pub mod local;
 pub mod session;
 mod traced;
 
@@ -45,7 +46,9 @@ impl Replay<'_> {
     #[must_use]
     pub fn owns(&self, cgroup: &str) -> bool {
         let known = self.status.control_group.trim_end_matches('/');
-        let below = |path: &str| path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let below = |path: &str| {
+            path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         (!known.is_empty() && below(cgroup)) || names_service(cgroup, self.unit.name.as_str())
     }
 }
@@ -54,7 +57,7 @@ impl Replay<'_> {
 /// service of the same name lies below `user@1000.service`, and is not it.
 fn names_service(cgroup: &str, name: &str) -> bool {
     let mut parts = cgroup.split('/').filter(|p| !p.is_empty());
-    parts.find(|part| !part.ends_with(".slice")) == Some(name)
+    parts.find(|part| part.strip_suffix(".slice").is_none()) == Some(name)
 }
 
 /// Which engine to take.
@@ -96,7 +99,9 @@ pub fn observe(replay: &Replay, via: Via, approved: &Approval) -> Result<Observa
         Via::Auto => match complain::observe(replay, approved) {
             Err(ReplayError::NoAudit(why)) => {
                 let mut observation = traced::observe(replay, approved)?;
-                observation.notes.push(format!("strace was taken because the kernel's audit records do not arrive: {why}"));
+                observation.notes.push(format!(
+                    "strace was taken because the kernel's audit records do not arrive: {why}"
+                ));
                 Ok(observation)
             }
             other => other,

@@ -136,10 +136,10 @@ impl Drop for Session<'_> {
             return;
         }
         let failed_before = self.note.standing == Standing::Failed;
-        let result = self.close().and_then(|()| match failed_before {
-            true => fail_again(self.manager, self.unit).map_err(Into::into),
-            false => Ok(()),
-        });
+        let mut result = self.close();
+        if failed_before && result.is_ok() {
+            result = fail_again(self.manager, self.unit).map_err(Into::into);
+        }
         if let Err(error) = result {
             eprintln!("unitfix: {} could not be put back: {error}", self.unit);
         }
@@ -223,7 +223,8 @@ pub fn last_name<'a>(stem: &str, names: impl Iterator<Item = &'a str>) -> String
     let wanted = format!("{stem}.conf");
     match names.max() {
         Some(last) if *last >= *wanted => {
-            let more_z = format!("{}{stem}.conf", "z".repeat(last.bytes().take_while(|b| *b == b'z').count()));
+            let more_z =
+                format!("{}{stem}.conf", "z".repeat(last.bytes().take_while(|b| *b == b'z').count()));
             if *more_z > *last { more_z } else { format!("{last}-{stem}.conf") }
         }
         _ => wanted,
@@ -236,11 +237,21 @@ mod tests {
 
     #[test]
     fn the_last_name_sorts_last() {
-        for names in [&["10-a.conf"][..], &["zz-unitfix.conf"], &["zzz.conf", "a.conf"], &["~x.conf"], &["é.conf"], &[]] {
+        for names in [
+            &["10-a.conf"][..],
+            &["zz-unitfix.conf"],
+            &["zzz.conf", "a.conf"],
+            &["~x.conf"],
+            &["é.conf"],
+            &[],
+        ] {
             let name = last_name("zz-unitfix", names.iter().copied());
             assert!(names.iter().all(|n| *n < name.as_str()), "{names:?} {name}");
         }
         assert_eq!(last_name("zz-unitfix", ["50-x.conf"].into_iter()), "zz-unitfix.conf");
-        assert_eq!(last_name("zz-unitfix-replay", ["zz-unitfix.conf"].into_iter()), "zzzz-unitfix-replay.conf");
+        assert_eq!(
+            last_name("zz-unitfix-replay", ["zz-unitfix.conf"].into_iter()),
+            "zzzz-unitfix-replay.conf"
+        );
     }
 }

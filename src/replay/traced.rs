@@ -38,7 +38,15 @@ pub fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, Repl
         denials.extend(read.denials);
         notes.extend(read.notes);
     }
-    Ok(Observation { engine: Engine::Strace, denials, outcome, watched, lossy: false, notes, log: Vec::new() })
+    Ok(Observation {
+        engine: Engine::Strace,
+        denials,
+        outcome,
+        watched,
+        lossy: false,
+        notes,
+        log: Vec::new(),
+    })
 }
 
 /// Whether the unit can run under strace at all: the program to take, or why not.
@@ -47,7 +55,9 @@ pub fn possible(unit: &Unit) -> Result<&'static Path, ReplayError> {
     let Some(strace) = PLACES.iter().map(Path::new).find(|p| p.is_file()) else {
         return refused("strace is not installed (apt install strace)");
     };
-    if let Some(setting) = ["RootDirectory", "RootImage", "NoExecPaths"].into_iter().find(|k| unit.text(k).is_some()) {
+    if let Some(setting) =
+        ["RootDirectory", "RootImage", "NoExecPaths"].into_iter().find(|k| unit.text(k).is_some())
+    {
         return refused(&format!("{setting}= keeps strace from being executed inside the unit"));
     }
     if unit.text("Type") == Some("forking") && unit.text("PIDFile").is_none() {
@@ -160,11 +170,30 @@ fn traced(policy: &Policy) -> String {
 /// Settings that give a unit file systems of its own, in which the folder has to be brought in.
 fn has_mount_namespace(unit: &Unit) -> bool {
     const SETTINGS: [&str; 24] = [
-        "BindPaths", "BindReadOnlyPaths", "DynamicUser", "ExecPaths", "ExtensionDirectories", "ExtensionImages",
-        "InaccessiblePaths", "MountImages", "PrivateDevices", "PrivateIPC", "PrivateMounts", "PrivateTmp",
-        "ProtectControlGroups", "ProtectHome", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules",
-        "ProtectKernelTunables", "ProtectProc", "ProtectSystem", "ReadOnlyPaths", "ReadWritePaths",
-        "TemporaryFileSystem", "ProcSubset",
+        "BindPaths",
+        "BindReadOnlyPaths",
+        "DynamicUser",
+        "ExecPaths",
+        "ExtensionDirectories",
+        "ExtensionImages",
+        "InaccessiblePaths",
+        "MountImages",
+        "PrivateDevices",
+        "PrivateIPC",
+        "PrivateMounts",
+        "PrivateTmp",
+        "ProtectControlGroups",
+        "ProtectHome",
+        "ProtectHostname",
+        "ProtectKernelLogs",
+        "ProtectKernelModules",
+        "ProtectKernelTunables",
+        "ProtectProc",
+        "ProtectSystem",
+        "ReadOnlyPaths",
+        "ReadWritePaths",
+        "TemporaryFileSystem",
+        "ProcSubset",
     ];
     SETTINGS.into_iter().any(|key| unit.text(key).is_some_and(|t| !matches!(t, "no" | "false" | "0" | "off")))
 }

@@ -260,7 +260,12 @@ impl From<&Plan> for RepairRow {
             words: plan.words(),
             calls: plan.needs.calls.iter().cloned().collect(),
             architectures: plan.needs.architectures.iter().copied().collect(),
-            inexpressible: plan.needs.inexpressible.iter().map(|call| format!("{call} ({})", call.arch)).collect(),
+            inexpressible: plan
+                .needs
+                .inexpressible
+                .iter()
+                .map(|call| format!("{call} ({})", call.arch))
+                .collect(),
             soft: plan.needs.soft.iter().cloned().collect(),
         }
     }

@@ -70,11 +70,12 @@ impl People {
 
     /// A time of day; with the date, where it is not today's.
     fn time(&self, microseconds: u64) -> String {
-        let Some(time) = i64::try_from(microseconds).ok().and_then(|t| Timestamp::from_microsecond(t).ok()) else {
+        let Some(time) = i64::try_from(microseconds).ok().and_then(|t| Timestamp::from_microsecond(t).ok())
+        else {
             return "an unknown time".to_owned();
         };
-        let time = time.to_zoned(self.zone.clone());
-        let today = Timestamp::now().to_zoned(self.zone.clone()).date();
+        let time = time.to_zoned_datetime(self.zone.clone());
+        let today = Timestamp::now().to_zoned_datetime(self.zone.clone()).date();
         let format = if time.date() == today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
         time.strftime(format).to_string()
     }
@@ -86,7 +87,8 @@ impl People {
             1 => "1 call denied".to_owned(),
             n => format!("{n} calls denied"),
         };
-        let lost = if row.lossy { style("records were lost").red().to_string() } else { "nothing lost".to_owned() };
+        let lost =
+            if row.lossy { style("records were lost").red().to_string() } else { "nothing lost".to_owned() };
         let mut out = format!("{calls}, {lost}; {}\n", row.outcome);
         for note in &row.notes {
             let _ = writeln!(out, "  note: {note}");
@@ -155,7 +157,11 @@ fn decisions(rows: &[DenialRow]) -> String {
     let mut out = String::new();
     for (token, calls) in seen {
         let words = token.words.replacen(calls[0], &crate::plan::list(&calls), 1);
-        let words = if calls.len() > 1 { words.replace(" is not ", " are not ").replace(" is named", " are named") } else { words };
+        let words = if calls.len() > 1 {
+            words.replace(" is not ", " are not ").replace(" is named", " are named")
+        } else {
+            words
+        };
         let _ = writeln!(out, "  because  {}:{}:{}", token.file.display(), token.line, token.column);
         out.push_str(&caret(token, "             ", &words));
     }
@@ -166,7 +172,8 @@ fn decisions(rows: &[DenialRow]) -> String {
 fn caret(token: &TokenRow, indent: &str, words: &str) -> String {
     let column = usize::try_from(token.column).unwrap_or(1).saturating_sub(1);
     let before: String = token.text.chars().take(column).collect();
-    let marked: String = token.text.chars().skip(column).take(usize::try_from(token.length).unwrap_or(1)).collect();
+    let marked: String =
+        token.text.chars().skip(column).take(usize::try_from(token.length).unwrap_or(1)).collect();
     let spaces = " ".repeat(console::measure_text_width(&before));
     let carets = "^".repeat(console::measure_text_width(&marked).max(1));
     format!("{indent}{}\n{indent}{spaces}{} {words}\n", token.text, style(carets).red().bold())

@@ -69,12 +69,7 @@ fn compile_for(policy: &Policy, denied: OnDenied, archs: &[Arch]) -> Vec<sock_fi
 #[must_use]
 pub fn log_only(number: i64) -> Vec<sock_filter> {
     let number = u32::try_from(number).unwrap_or(u32::MAX);
-    vec![
-        load(OFFSET_NUMBER),
-        jump(libc::BPF_JEQ, number, 0, 1),
-        answer(libc::SECCOMP_RET_LOG),
-        answer(ALLOW),
-    ]
+    vec![load(OFFSET_NUMBER), jump(libc::BPF_JEQ, number, 0, 1), answer(libc::SECCOMP_RET_LOG), answer(ALLOW)]
 }
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;

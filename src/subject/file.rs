@@ -32,7 +32,10 @@ impl UnitFile {
         }
         let mut unit = Unit::at_path(path).map_err(load_failure)?;
         if unit.commands(Stage::Start).is_empty() {
-            return Err(Failure::Hopeless(format!("{} has no ExecStart=: nothing runs that could be denied", path.display())));
+            return Err(Failure::Hopeless(format!(
+                "{} has no ExecStart=: nothing runs that could be denied",
+                path.display()
+            )));
         }
         let version = installed_version().unwrap_or_else(Groups::newest_version);
         let groups = groups(version, &mut unit.findings)?;
@@ -92,7 +95,9 @@ impl Subject for UnitFile {
 
     fn undo_command(&self) -> String {
         match &self.below {
-            Some(root) => format!("unitfix revert {} --root {}", self.unit.name, root.join(Path::new("/")).display()),
+            Some(root) => {
+                format!("unitfix revert {} --root {}", self.unit.name, root.join(Path::new("/")).display())
+            }
             None => format!("unitfix revert {}", self.label()),
         }
     }
@@ -117,7 +122,7 @@ impl Subject for UnitFile {
     fn observe(&self, _seen: &[Denial], _approved: Option<&Approval>) -> Result<Observation, Failure> {
         let observation = local::record(&self.unit, &self.policy, &self.local());
         self.interrupted()?;
-        observation.map_err(local_failure)
+        observation.map_err(|e| local_failure(&e))
     }
 
     fn prove(&self, drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
@@ -125,12 +130,14 @@ impl Subject for UnitFile {
         let policy = Policy::evaluate(&unit, &self.groups);
         let observation = local::prove(&unit, &policy, &self.local());
         self.interrupted()?;
-        let observation = observation.map_err(local_failure)?;
+        let observation = observation.map_err(|e| local_failure(&e))?;
         Ok(Some(if !observation.denials.is_empty() {
             Verdict::StillDenied(observation.denials)
         } else if observation.outcome.healthy() {
             let what = observation.outcome;
-            Verdict::Works(format!("a second run under the repaired filter: {what}, and no call of it was denied"))
+            Verdict::Works(format!(
+                "a second run under the repaired filter: {what}, and no call of it was denied"
+            ))
         } else {
             Verdict::FailsOtherwise(observation.outcome)
         }))
@@ -159,6 +166,6 @@ impl UnitFile {
     }
 }
 
-fn local_failure(error: local::LocalError) -> Failure {
+fn local_failure(error: &local::LocalError) -> Failure {
     Failure::System(error.to_string())
 }

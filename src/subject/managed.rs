@@ -68,10 +68,14 @@ impl<'a> ManagedUnit<'a> {
         let Some(fragment) = &status.fragment else {
             return Err(Failure::Hopeless(format!("{name} has no unit file: {}", status.load_state)));
         };
-        let mut unit = Unit::load(&Root::default(), name, fragment, &status.drop_ins).map_err(load_failure)?;
+        let mut unit =
+            Unit::load(&Root::default(), name, fragment, &status.drop_ins).map_err(load_failure)?;
         unit.findings.extend(leftover);
         if unit.commands(Stage::Start).is_empty() {
-            return Err(Failure::Hopeless(format!("{} has no ExecStart=: nothing runs that could be denied", unit.name)));
+            return Err(Failure::Hopeless(format!(
+                "{} has no ExecStart=: nothing runs that could be denied",
+                unit.name
+            )));
         }
         let version = manager.version().map_err(failure)?;
         let groups = groups(version, &mut unit.findings)?;
@@ -135,11 +139,11 @@ impl<'a> ManagedUnit<'a> {
             .flat_map(|stage| self.unit.commands(stage))
             .map(|c| c.program().to_owned())
             .collect();
-        let ours = heard.sounds.iter().filter(|sound| match &sound.cgroup {
-            Some(cgroup) => replay.owns(cgroup),
-            None => {
-                let exe = sound.denial.process.exe.as_ref().map(ToString::to_string);
-                exe.is_some_and(|exe| programs.contains(&exe))
+        let ours = heard.sounds.iter().filter(|sound| {
+            let exe = sound.denial.process.exe.as_ref().map(ToString::to_string);
+            match &sound.cgroup {
+                Some(cgroup) => replay.owns(cgroup),
+                None => exe.is_some_and(|exe| programs.contains(&exe)),
             }
         });
         ours.map(|s| s.denial.clone()).filter(|d| policy.decide(d.call).denies()).collect()
@@ -192,7 +196,8 @@ pub(super) fn groups(version: u32, findings: &mut Vec<Finding>) -> Result<Groups
         return Ok(groups);
     }
     let groups = Groups::from_rules(version).map_err(|e| Failure::System(e.to_string()))?;
-    let message = format!("systemd-analyze does not tell the groups: those of {} are taken", groups.origin_words());
+    let message =
+        format!("systemd-analyze does not tell the groups: those of {} are taken", groups.origin_words());
     findings.push(Finding::note(Code::PolicyDiffers, message, None));
     Ok(groups)
 }
@@ -354,6 +359,10 @@ impl Subject for ManagedUnit<'_> {
     }
 
     fn leave(&self) -> Result<(), Failure> {
-        if self.owed.take() { session::fail_again(self.manager, &self.unit.name).map_err(failure) } else { Ok(()) }
+        if self.owed.take() {
+            session::fail_again(self.manager, &self.unit.name).map_err(failure)
+        } else {
+            Ok(())
+        }
     }
 }

@@ -28,7 +28,9 @@ impl RootedUnit {
         let version = version_below(&root).unwrap_or_else(Groups::newest_version);
         let unit = Unit::find(&root, name, version).map_err(load_failure)?;
         if unit.commands(Stage::Start).is_empty() {
-            return Err(Failure::Hopeless(format!("{name} has no ExecStart=: nothing runs that could be denied")));
+            return Err(Failure::Hopeless(format!(
+                "{name} has no ExecStart=: nothing runs that could be denied"
+            )));
         }
         let groups = Groups::from_rules(version).map_err(|e| Failure::System(e.to_string()))?;
         let policy = Policy::evaluate(&unit, &groups);

@@ -76,7 +76,9 @@ impl Groups {
         match self.origin {
             Origin::Manager => format!("the running systemd {}", self.systemd),
             Origin::Rules { version } if version == self.systemd => format!("systemd {version}"),
-            Origin::Rules { version } => format!("systemd {version}, the closest to {} that is known", self.systemd),
+            Origin::Rules { version } => {
+                format!("systemd {version}, the closest to {} that is known", self.systemd)
+            }
         }
     }
 

@@ -1,0 +1,129 @@
+//! From a parsed command line to an exit status.
+
+use crate::change::{Prompt, Yes};
+use crate::cli::{Cli, Place, Repair, Task};
+use crate::interrupt::Interrupt;
+use crate::manager::{Manager, SystemManager};
+use crate::recipe::{Desk, Ending, repair};
+use crate::replay::Via;
+use crate::report::{People, Report};
+use crate::root::Root;
+use crate::subject::{Failure, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile};
+use crate::undo;
+use crate::unit::UnitName;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Do what the command line says; the exit status is that of the manual.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let result = Interrupt::install()
+        .map_err(|e| Failure::System(format!("signals cannot be caught: {e}")))
+        .and_then(|interrupt| match cli.command {
+            Some(task) => other_task(task, interrupt),
+            None => repair_unit(cli.repair, interrupt),
+        });
+    let status = result.unwrap_or_else(|failure| {
+        eprintln!("unitfix: {failure}");
+        failure.status()
+    });
+    // a reader that closed the pipe early got what it wanted
+    let _ = std::io::stdout().flush();
+    ExitCode::from(status)
+}
+
+impl Failure {
+    /// The exit status.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        match self {
+            Failure::Usage(_) => 2,
+            Failure::Hopeless(_) => 3,
+            Failure::RolledBack(_) => 4,
+            Failure::System(_) => 5,
+            Failure::Interrupted => 130, // as a shell shows an end by SIGINT
+        }
+    }
+}
+
+fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, Failure> {
+    let asked = options.unit.clone().ok_or_else(|| Failure::Usage("name a unit".to_owned()))?;
+    let subject_options = SubjectOptions {
+        observe: Duration::from_secs(options.observe.into()),
+        via: options.via.unwrap_or(Via::Auto),
+        log: options.log.clone(),
+        interrupt: interrupt.clone(),
+        proc_root: std::env::var_os("UNITFIX_PROC_ROOT")
+            .map_or_else(|| PathBuf::from("/proc"), PathBuf::from),
+    };
+    let root = options.place.root.clone().map(Root::new);
+    let prompt = Prompt { yes: if options.yes { Yes::Given } else { Yes::NotGiven }, interrupt };
+    let mut desk = Desk { prompt, report: Report::new(asked.clone()), people: People::default(), options };
+    let connected;
+    let subject: Box<dyn Subject> = match root {
+        root if asked.contains('/') => Box::new(UnitFile::load(Path::new(&asked), root, subject_options)?),
+        Some(root) => Box::new(RootedUnit::load(root, &name(&asked)?, subject_options)?),
+        None => {
+            let name = name(&asked)?;
+            connected = SystemManager::connect().map_err(|e| Failure::System(e.to_string()))?;
+            Box::new(ManagedUnit::load(&connected as &dyn Manager, &name, subject_options)?)
+        }
+    };
+    let result = repair(subject.as_ref(), &mut desk);
+    finish(result, &mut desk)
+}
+
+/// Print how it ended.
+fn finish(result: Result<Ending, Failure>, desk: &mut Desk) -> Result<u8, Failure> {
+    let (words, status) = match &result {
+        Ok(ending) => (ending.words().to_owned(), ending.status()),
+        Err(failure) => (failure.to_string(), failure.status()),
+    };
+    if desk.options.place.json {
+        desk.report.ending.clone_from(&words);
+        desk.report.exit_status = status;
+        let text = serde_json::to_string_pretty(&desk.report)
+            .map_err(|e| Failure::System(format!("the report cannot be written: {e}")))?;
+        println!("{text}");
+    } else if result.is_ok() {
+        println!("\n{words}");
+    }
+    result.map(|ending| ending.status())
+}
+
+fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
+    match task {
+        Task::Status { unit, place } => {
+            let only = unit.as_deref().map(name).transpose()?;
+            let status = undo::status(&root_of(&place), only.as_ref())?;
+            if place.json {
+                let text =
+                    serde_json::to_string_pretty(&status).map_err(|e| Failure::System(e.to_string()))?;
+                println!("{text}");
+            } else {
+                print!("{}", status.text());
+            }
+            Ok(0)
+        }
+        Task::Revert { unit, yes, place } => {
+            let prompt = Prompt { yes: if yes { Yes::Given } else { Yes::NotGiven }, interrupt };
+            let ending = if unit.contains('/') {
+                undo::revert_file(Path::new(&unit), &prompt)?
+            } else {
+                undo::revert(&name(&unit)?, &root_of(&place), &prompt)?
+            };
+            println!("{}", ending.words());
+            Ok(ending.status())
+        }
+    }
+}
+
+fn root_of(place: &Place) -> Root {
+    place.root.clone().map(Root::new).unwrap_or_default()
+}
+
+fn name(text: &str) -> Result<UnitName, Failure> {
+    UnitName::parse(text).map_err(|e| Failure::Usage(e.to_string()))
+}
