@@ -1,7 +1,9 @@
 //! Replay: run the unit once with its forbidden calls let through and recorded. Only one thing changes: what
 //! forbidden calls do.
 
-use crate::evidence::Denial;
+pub mod local;
+
+use crate::evidence::{Denial, Untrusted};
 use std::fmt;
 use std::time::Duration;
 
@@ -43,6 +45,8 @@ pub struct Observation {
     pub lossy: bool,
     /// What a reader should know: what could not be imitated or seen, why this engine was taken.
     pub notes: Vec<String>,
+    /// The last lines that the unit's processes wrote, where the engine sees them.
+    pub log: Vec<Untrusted>,
 }
 
 /// What the unit did while it was watched.
