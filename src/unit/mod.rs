@@ -1,9 +1,11 @@
 //! Units: every setting of a service in load order, each with file, line and column.
 
+pub mod environment;
 pub mod exec;
 mod name;
 pub mod search;
 mod source;
+pub mod specifiers;
 pub mod syntax;
 
 pub use name::{BadName, UnitName};

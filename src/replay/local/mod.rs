@@ -1,0 +1,185 @@
+//! The local replay: a unit's commands run without a service manager, with or without root, in the environment
+//! that the manager would give. Calls that the unit's filter denies raise a seccomp user notification
+//! (seccomp_unotify(2)): the supervisor records each and lets it continue, or carries out what a repaired policy
+//! still says about it. Allowed calls run at full speed, and nothing is lost.
+//!
+//! What only a manager or a namespace can give is not imitated, and a note of the observation names it.
+
+mod context;
+mod denials;
+mod launch;
+mod limits;
+mod notify;
+mod processes;
+mod service;
+mod supervisor;
+
+pub use launch::{ARGUMENT, launch_main};
+
+use crate::interrupt::Interrupt;
+use crate::policy::Policy;
+use crate::replay::{Engine, Observation};
+use crate::seccomp::bpf::{self, OnDenied};
+use crate::unit::Unit;
+use context::Context;
+use nix::errno::Errno;
+use notify::Notify;
+use service::{Kind, Service};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use supervisor::Supervisor;
+
+/// How to replay.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a service that stays is watched.
+    pub observe: Duration,
+    /// How long a start may take, where the unit does not want it sooner.
+    pub start: Duration,
+    /// Ends the replay when it is raised.
+    pub interrupt: Interrupt,
+    /// The unitfix program, which each command is launched with.
+    pub launcher: PathBuf,
+}
+
+impl Options {
+    /// Watch for this long; everything else as usual.
+    #[must_use]
+    pub fn new(observe: Duration, interrupt: Interrupt) -> Self {
+        // systemd waits 90 s for a start (DefaultTimeoutStartSec=)
+        let start = Duration::from_secs(90);
+        Options { observe, start, interrupt, launcher: PathBuf::from("/proc/self/exe") }
+    }
+}
+
+/// What becomes of the calls that the policy denies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// They run, and are recorded.
+    Record,
+    /// They are recorded, and denied as the policy says.
+    Enforce,
+}
+
+/// Why a unit cannot be replayed locally.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The unit has nothing to run.
+    #[error("the unit has no ExecStart=, so there is nothing to run")]
+    NoCommand,
+    /// A program is not installed.
+    #[error("{place}: there is no program {program} here: install it, or replay where it is installed")]
+    ProgramNotFound {
+        /// As the unit names it.
+        program: String,
+        /// Where the unit names it.
+        place: String,
+    },
+    /// The unit's user or group does not exist.
+    #[error(
+        "there is no {kind} '{name}' here: create it (systemd-sysusers, or {kind}add --system {name}), or replay \
+         without root"
+    )]
+    NoSuchUser {
+        /// Its name.
+        name: String,
+        /// `user` or `group`.
+        kind: &'static str,
+    },
+    /// An environment file that must be there.
+    #[error("EnvironmentFile={}: {error}: put one there to replay the unit", path.display())]
+    EnvironmentFile {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        error: std::io::Error,
+    },
+    /// The kernel refuses the filter or its notifications.
+    #[error("seccomp user notifications do not work here ({}): {}", errno.desc(), refusal(*errno))]
+    Notification {
+        /// What the kernel says.
+        errno: Errno,
+    },
+    /// The launcher did not do its work.
+    #[error("{} does not work as a launcher ({}): it must be unitfix itself", path.display(), errno.desc())]
+    Launcher {
+        /// The program.
+        path: PathBuf,
+        /// What went wrong.
+        errno: Errno,
+    },
+    /// Somebody wants an end.
+    #[error("interrupted: all processes of the replay were stopped")]
+    Interrupted,
+    /// The system refuses something that should always work.
+    #[error("{doing}: {}", errno.desc())]
+    System {
+        /// What was to be done.
+        doing: &'static str,
+        /// Why it could not.
+        errno: Errno,
+    },
+}
+
+impl LocalError {
+    fn system(doing: &'static str) -> impl Fn(Errno) -> LocalError {
+        move |errno| LocalError::System { doing, errno }
+    }
+}
+
+/// What to do when the kernel refuses notifications: seccomp(2), seccomp_unotify(2).
+fn refusal(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EBUSY => {
+            "another supervisor already listens to this process, as some containers do: run unitfix outside of it"
+        }
+        Errno::EPERM | Errno::EACCES => {
+            "this container or sandbox forbids seccomp(2): allow it, or run unitfix outside"
+        }
+        _ => "they need Linux 5.5 or later: run unitfix on a newer kernel, or replay with another engine",
+    }
+}
+
+/// Run a unit with its forbidden calls let through, and record them.
+pub fn record(unit: &Unit, policy: &Policy, options: &Options) -> Result<Observation, LocalError> {
+    replay(unit, policy, options, Mode::Record)
+}
+
+/// Run a unit under a repaired policy. Whatever that still denies is really denied, and reported.
+pub fn prove(unit: &Unit, repaired: &Policy, options: &Options) -> Result<Observation, LocalError> {
+    replay(unit, repaired, options, Mode::Enforce)
+}
+
+fn replay(unit: &Unit, policy: &Policy, options: &Options, mode: Mode) -> Result<Observation, LocalError> {
+    let kind = Kind::of(unit);
+    if !crate::unit::exec::Stage::ALL[..4].iter().any(|stage| !unit.commands(*stage).is_empty()) {
+        return Err(LocalError::NoCommand);
+    }
+    let filtered = policy.filter.exists() || policy.architectures.is_some();
+    let context = Context::of(unit, filtered)?;
+    let notifies = kind == Kind::Notify || unit.text("NotifyAccess").is_some_and(|access| access != "none");
+    let notify = notifies.then(Notify::new).transpose()?;
+    let program = bpf::compile(policy, OnDenied::Notify);
+    let mut service = Service {
+        unit,
+        options,
+        context,
+        filter: filtered.then(|| program.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect()),
+        supervisor: Supervisor::new(policy, mode, options, notify)?,
+        family: processes::Family::gather()?,
+        kind,
+    };
+    let started = Instant::now();
+    let outcome = service.run()?;
+    let watched = started.elapsed();
+    let Service { context, mut supervisor, family, .. } = service;
+    drop(family); // whatever still ran is gone now, and has said its last word
+    let mut notes = context.notes;
+    if kind == Kind::Dbus {
+        notes.push("not imitated: the bus name that Type=dbus waits for".to_owned());
+    }
+    notes.extend(context::not_imitated(unit));
+    let log = supervisor.log();
+    let denials::Denials { all: denials, lossy, .. } = supervisor.denials;
+    Ok(Observation { engine: Engine::Local, denials, outcome, watched, lossy, notes, log })
+}
