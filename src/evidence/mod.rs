@@ -4,8 +4,8 @@
 pub mod gather;
 pub mod record;
 pub mod strace;
-mod summary_stub;
-pub use summary_stub::*;
+mod summary;
+pub use summary::{Sighting, summary};
 mod untrusted;
 
 pub use untrusted::Untrusted;
