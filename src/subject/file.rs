@@ -85,7 +85,7 @@ impl Subject for UnitFile {
     fn drop_in_folder(&self) -> PathBuf {
         match &self.below {
             Some(_) => etc_folder(&self.unit.name),
-            None => drop_in_folder(&self.path),
+            None => drop_in_folder(&self.unit.fragment.path),
         }
     }
 

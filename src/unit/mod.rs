@@ -89,21 +89,18 @@ impl Unit {
     pub fn at_path(path: &Path) -> Result<Self, LoadError> {
         let root = Root::default();
         let read = |error| LoadError::Read { path: path.to_owned(), error };
-        let absolute = std::path::absolute(path).map_err(read)?;
-        let file_name = absolute.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let path = std::path::absolute(path).map_err(read)?;
+        let file_name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
         // a template file runs as an instance of that name
         let name = match UnitName::parse(file_name) {
             Err(BadName::Template(_, instance)) => UnitName::parse(&instance)?,
             other => other?,
         };
-        let folder = drop_in_folder(path);
-        let listed = root.list(&std::path::absolute(&folder).map_err(read)?).map_err(read)?;
-        let drop_ins: Vec<PathBuf> = listed
-            .into_iter()
-            .filter(|f| Path::new(f).extension().is_some_and(|e| e == "conf"))
-            .map(|f| folder.join(f))
-            .collect();
-        Unit::load_from(name, path, &drop_ins, |p| root.read(&std::path::absolute(p)?))
+        let folder = drop_in_folder(&path);
+        let listed = root.list(&folder).map_err(|error| LoadError::Read { path: folder.clone(), error })?;
+        let is_drop_in = |f: &std::ffi::OsString| Path::new(f).extension().is_some_and(|e| e == "conf");
+        let drop_ins: Vec<PathBuf> = listed.into_iter().filter(is_drop_in).map(|f| folder.join(f)).collect();
+        Unit::load(&root, name, &path, &drop_ins)
     }
 
     /// Load a unit from files that are already known, for example from the manager's own list.
@@ -113,16 +110,8 @@ impl Unit {
         fragment: &Path,
         drop_ins: &[PathBuf],
     ) -> Result<Self, LoadError> {
-        Unit::load_from(name, fragment, drop_ins, |path| root.read(path))
-    }
-
-    fn load_from(
-        name: UnitName,
-        fragment: &Path,
-        drop_ins: &[PathBuf],
-        read: impl Fn(&Path) -> std::io::Result<Vec<u8>>,
-    ) -> Result<Self, LoadError> {
-        let bytes = read(fragment).map_err(|error| LoadError::Read { path: fragment.to_owned(), error })?;
+        let bytes =
+            root.read(fragment).map_err(|error| LoadError::Read { path: fragment.to_owned(), error })?;
         let fragment = SourceFile::new(fragment, bytes);
         let mut parsed = syntax::parse(&fragment);
         if parsed.broken {
@@ -140,7 +129,7 @@ impl Unit {
             findings: parsed.findings,
         };
         for path in drop_ins {
-            match read(path) {
+            match root.read(path) {
                 Ok(bytes) => unit.add_drop_in(SourceFile::new(path, bytes)),
                 Err(error) => {
                     let message = format!("{}: {error}", path.display());
