@@ -195,7 +195,7 @@ impl Reader {
             return;
         }
         self.seen.insert(key);
-        denial.process.parent = cgroup.as_ref().and_then(|_| parent(&folder, &self.proc_root));
+        denial.process.parent = cgroup.as_deref().and_then(|own| parent(&folder, &self.proc_root, own));
         let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.sounds.push(Sound { denial, cgroup });
         self.shared.bell.notify_all();
@@ -216,11 +216,14 @@ fn control_group(process: &Path) -> Option<String> {
     of("0::").or(named).map(str::to_owned)
 }
 
-/// The name of a process's parent.
-fn parent(process: &Path, proc_root: &Path) -> Option<Untrusted> {
+/// The name of a process's parent, if that is in the same control group: else it is the manager.
+fn parent(process: &Path, proc_root: &Path, cgroup: &str) -> Option<Untrusted> {
     let status = std::fs::read(process.join("status")).ok()?;
     let line = status.split(|b| *b == b'\n').find_map(|l| l.strip_prefix(b"PPid:"))?;
     let pid: u32 = std::str::from_utf8(line).ok()?.trim().parse().ok().filter(|pid| *pid != 0)?;
-    let comm = std::fs::read(proc_root.join(pid.to_string()).join("comm")).ok()?;
+    let folder = proc_root.join(pid.to_string());
+    let comm = std::fs::read(folder.join("comm"))
+        .ok()
+        .filter(|_| control_group(&folder).as_deref() == Some(cgroup))?;
     Some(Untrusted::new(comm.strip_suffix(b"\n").unwrap_or(&comm)))
 }

@@ -75,6 +75,9 @@ pub struct Victim {
     pub comm: String,
 }
 
+/// Kernel records carry the host's process IDs, which the bed sees under this folder.
+const UNITFIX: [&str; 3] = ["env", "UNITFIX_PROC_ROOT=/run/hostproc", "/run/ut/unitfix"];
+
 impl Bed {
     /// Boots a bed. `packages` (comma-separated, may be empty) are there beside the usual ones.
     pub fn start(suite: &'static str, packages: &'static str) -> Result<Self, Unfetchable> {
@@ -179,7 +182,12 @@ impl Bed {
 
     /// Runs unitfix, without a terminal.
     pub fn unitfix(&self, arguments: &[&str]) -> Output {
-        self.exec(&[&["/run/ut/unitfix"], arguments].concat())
+        self.exec(&[&UNITFIX[..], arguments].concat())
+    }
+
+    /// Runs unitfix on a terminal.
+    pub fn unitfix_on_terminal(&self, arguments: &[&str]) -> Terminal {
+        self.terminal(&[&UNITFIX[..], arguments].concat())
     }
 
     /// Runs a command on a terminal.

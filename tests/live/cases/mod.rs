@@ -2,6 +2,7 @@
 
 mod groups;
 mod harness;
+mod repair;
 
 use crate::bed::Bed;
 
@@ -38,5 +39,5 @@ impl Case {
 
 /// Every case, in the order in which they run.
 pub fn all() -> Vec<Case> {
-    [harness::CASES, groups::CASES].concat()
+    [harness::CASES, groups::CASES, repair::CASES].concat()
 }
