@@ -117,7 +117,7 @@ fn a_forbidden_call_is_recorded_and_its_repair_proven() {
     let denial = &seen.denials[0];
     assert_eq!(denial.source, Source::Notification);
     assert_eq!(denial.process.exe.as_ref().unwrap().to_string(), "/usr/bin/nice");
-    assert!(denial.time.is_some() && !seen.lossy);
+    assert!(denial.time.is_some() && denial.process.parent.is_none() && !seen.lossy);
 
     let killed = case.prove(NICE).unwrap();
     assert_eq!(denied(&killed), ["nice setpriority Killed"]);
