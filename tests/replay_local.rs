@@ -1,4 +1,5 @@
 //! The local replay, on real processes: no service manager, with root or without.
+#![allow(clippy::unwrap_used)] // in helpers, too, a failure is the test's
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -375,6 +376,24 @@ fn users_groups_and_no_new_privileges() {
     assert_eq!(seen.denials[0].process.exe.as_ref().unwrap().to_string(), "/usr/bin/nice");
     let proof = case.prove(unit).unwrap();
     assert_eq!(denied(&proof), ["nice setpriority Killed"]);
+    let dynamic = "DynamicUser=yes\nUser=made-by-the-manager\nType=oneshot\nExecStart=id -un";
+    assert_eq!(log(&case.record(dynamic).unwrap()), ["nobody"]);
+}
+
+#[test]
+fn a_panic_leaves_nothing_behind() {
+    let _alone = serial();
+    let case = Case::new();
+    let mark = mark(4);
+    let unit =
+        format!("ExecStart=/bin/sh -c '(setsid sleep {mark} &) ; sleep {mark}'\nSystemCallFilter=~alarm");
+    let (unit, policy) = case.load(&unit);
+    let mut options = case.options();
+    // adding this to the time of day is more than a clock can hold
+    options.observe = Duration::MAX;
+    let panicked = std::panic::catch_unwind(|| local::record(&unit, &policy, &options).map(drop));
+    assert!(panicked.is_err());
+    assert_eq!(alive(&mark), Vec::<String>::new());
 }
 
 #[test]
@@ -395,8 +414,8 @@ fn everything_works_without_root_too() {
         .current_dir("/")
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success() && text.contains("16 passed"), "{text}");
+    let report = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && report.contains("17 passed"), "{report}");
 }
 
 #[test]
