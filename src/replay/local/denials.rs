@@ -66,11 +66,13 @@ impl Denials {
         let exe = std::fs::read_link(format!("/proc/{thread}/exe")).ok();
         // before the exec it is we in the place of the manager's executor
         let exe = exe.filter(|path| !(comm.starts_with(b"(") && *path == self.launcher));
+        // we stand in the place of the manager, which nobody wants to read of
+        let parent = status(thread, "PPid:").filter(|parent| *parent != std::process::id());
         Process {
             pid: process_of(thread).unwrap_or(thread),
             comm: Untrusted::new(comm),
             exe: exe.map(|path| Untrusted::new(path.as_os_str().as_bytes())),
-            parent: status(thread, "PPid:").and_then(self::comm).map(Untrusted::new),
+            parent: parent.and_then(self::comm).map(Untrusted::new),
         }
     }
 }

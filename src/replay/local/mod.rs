@@ -32,7 +32,7 @@ use supervisor::Supervisor;
 /// How to replay.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How long a service that stays is watched.
+    /// How long a service that stays is watched. Panics if it ends beyond what the clock can hold.
     pub observe: Duration,
     /// How long a start may take, where the unit does not want it sooner.
     pub start: Duration,

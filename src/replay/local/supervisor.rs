@@ -207,6 +207,15 @@ struct Tail {
 
 impl Tail {
     fn add(&mut self, bytes: &[u8]) {
+        // of a flood, only the end is worth the time
+        let newlines = bytes.iter().enumerate().rev().filter(|(_, b)| **b == b'\n');
+        let bytes = match newlines.map(|(at, _)| at).nth(LINES) {
+            Some(at) => {
+                self.unfinished.clear();
+                &bytes[at + 1..]
+            }
+            None => bytes,
+        };
         for piece in bytes.split_inclusive(|b| *b == b'\n') {
             let (text, whole) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
             let room = LINE_MAX.saturating_sub(self.unfinished.len()).min(text.len());
@@ -237,10 +246,15 @@ mod tests {
         for number in 0..30 {
             tail.add(format!("line {number}\n").as_bytes());
         }
+        tail.add("flood\n".repeat(1000).as_bytes());
+        tail.add(b"but this stays\n");
         tail.add(&[b'x'; 5000]);
         let lines: Vec<String> = tail.lines().iter().map(ToString::to_string).collect();
         assert_eq!(lines.len(), LINES);
-        assert_eq!(lines[0], "line 11");
+        assert_eq!(
+            (lines[0].as_str(), lines[17].as_str(), lines[18].as_str()),
+            ("flood", "flood", "but this stays")
+        );
         assert_eq!(lines[19].len(), LINE_MAX);
     }
 }
