@@ -1,6 +1,8 @@
 //! Evidence: which forbidden calls were really seen. Records are believed only from the kernel, and what a
 //! process says of itself (`comm=`, `exe=`) is shown, escaped, and never trusted.
 
+pub mod log;
+pub mod record;
 mod untrusted;
 
 pub use untrusted::Untrusted;
