@@ -110,7 +110,7 @@ fn read_into(read: &mut LogRead, reader: impl BufRead, source: &Source) -> io::R
         read.lines += 1;
         match line {
             Line::Whole(bytes) => read.line(bytes, source),
-            Line::TooLong => read.too_long += 1,
+            Line::TooLong(_) => read.too_long += 1,
         }
     }
     Ok(())
@@ -120,8 +120,8 @@ fn read_into(read: &mut LogRead, reader: impl BufRead, source: &Source) -> io::R
 pub(super) enum Line<'a> {
     /// The line, without its end.
     Whole(&'a [u8]),
-    /// It is longer than [`LINE_MAX`].
-    TooLong,
+    /// The beginning of a line that is longer than [`LINE_MAX`].
+    TooLong(&'a [u8]),
 }
 
 /// The lines of a stream, in constant memory.
@@ -151,10 +151,9 @@ impl<R: BufRead> Lines<R> {
             any = true;
             let end = buffer.iter().position(|b| *b == b'\n');
             let piece = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
-            too_long |= self.line.len() + piece.len() > LINE_MAX;
-            if !too_long {
-                self.line.extend_from_slice(piece);
-            }
+            let room = LINE_MAX - self.line.len();
+            too_long |= piece.len() > room;
+            self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
             let used = piece.len() + usize::from(end.is_some());
             self.reader.consume(used);
             if end.is_some() {
@@ -163,7 +162,7 @@ impl<R: BufRead> Lines<R> {
         }
         match (any, too_long) {
             (false, _) => Ok(None),
-            (true, true) => Ok(Some(Line::TooLong)),
+            (true, true) => Ok(Some(Line::TooLong(&self.line))),
             (true, false) => Ok(Some(Line::Whole(&self.line))),
         }
     }
@@ -308,7 +307,7 @@ mod tests {
         let read = read(&bytes);
         assert_eq!(read.kept.denials.iter().map(|d| d.process.pid).collect::<Vec<_>>(), [1, 3]);
         assert_eq!((read.lines, read.too_long, read.malformed_total), (5, 1, 1));
-        assert_eq!(read.malformed, [(3, "byte 97: sig is not a number that the kernel writes".to_owned())]);
+        assert_eq!(read.malformed, [(3, "byte 86: sig is not a number that the kernel writes".to_owned())]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod log;
 pub mod record;
+pub mod strace;
 mod untrusted;
 
 pub use untrusted::Untrusted;
