@@ -54,11 +54,13 @@ struct Walk<'a> {
     text: &'a [u8],
     at: usize,
     depth: i32,
+    /// No path ends behind here, so that looking for an end once is enough.
+    no_more_paths: bool,
 }
 
 impl<'a> Walk<'a> {
     fn new(text: &'a [u8]) -> Self {
-        Walk { text, at: 0, depth: 0 }
+        Walk { text, at: 0, depth: 0, no_more_paths: false }
     }
 
     fn next_outside(&mut self) -> Option<(usize, u8)> {
@@ -89,6 +91,7 @@ impl<'a> Walk<'a> {
         let before = at.checked_sub(1).and_then(|b| self.text.get(b));
         before.is_some_and(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
             && self.text.get(at + 1) != Some(&b'<')
+            && !self.no_more_paths
     }
 
     /// strace escapes `<` and `>` within a path; `->` stands between the ends of a socket.
@@ -97,6 +100,7 @@ impl<'a> Walk<'a> {
         let end = (0..rest.len()).find(|at| {
             rest.get(*at) == Some(&b'>') && at.checked_sub(1).and_then(|b| rest.get(b)) != Some(&b'-')
         });
+        self.no_more_paths = end.is_none();
         self.at += end.map_or(0, |end| end + 1);
     }
 }
