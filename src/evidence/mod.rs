@@ -2,11 +2,12 @@
 //! process says of itself (`comm=`, `exe=`) is shown, escaped, and never trusted.
 
 pub mod gather;
+pub mod log;
 pub mod record;
 pub mod strace;
 mod summary;
-pub use summary::{Sighting, summary};
 mod untrusted;
+pub use summary::{Sighting, summary};
 
 pub use untrusted::Untrusted;
 
@@ -88,7 +89,7 @@ pub enum Attribution {
     JournalOfProcess,
     /// The manager reported, right after the record, that this unit's main or control process died of SIGSYS.
     ManagerReport,
-    /// It is the program of the unit's own command line, and the unit forbids the call.
+    /// It ran a program that the unit runs, and the unit forbids the call.
     OwnProgram,
     /// No other unit that was running forbids the call.
     OnlyCandidate,
@@ -106,7 +107,7 @@ impl Attribution {
             Attribution::MainProcess => "it was the unit's main or control process",
             Attribution::JournalOfProcess => "the same process wrote to the journal as this unit",
             Attribution::ManagerReport => "the manager reported a process of this unit killed at that moment",
-            Attribution::OwnProgram => "it is the program of the unit's command line",
+            Attribution::OwnProgram => "it ran a program that the unit runs",
             Attribution::OnlyCandidate => "no other running unit forbids this call",
             Attribution::Replayed => "it ran in the replay",
         }

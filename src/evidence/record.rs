@@ -10,6 +10,9 @@ use std::fmt;
 /// The number of the record's type (`AUDIT_SECCOMP` in linux/audit.h).
 pub const AUDIT_SECCOMP: u16 = 1326;
 
+/// The `auid` of processes that no login began (`AUDIT_UID_UNSET` in linux/audit.h).
+pub const NOBODY_LOGGED_IN: u32 = u32::MAX;
+
 /// What the kernel wrote about one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -17,6 +20,9 @@ pub struct Record {
     pub time_us: Option<u64>,
     /// The number of the event, which together with the time names it. Nothing in the journal's message.
     pub serial: Option<u64>,
+    /// The user who logged in and whose process this descends from (`loginuid`, which a process cannot take off);
+    /// [`NOBODY_LOGGED_IN`] for system services.
+    pub login: u32,
     /// The process, in the initial PID namespace.
     pub pid: u32,
     /// The user that the process ran as.
@@ -118,7 +124,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Record>, Malformed> {
     };
     let mut scan = Scan { line, at: body.at };
     let (time_us, serial) = if body.stamped { scan.stamp()? } else { (None, None) };
-    scan.decimal("auid")?;
+    let login = scan.decimal("auid")?;
     scan.expect(b" ", "uid")?;
     let uid = scan.decimal("uid")?;
     scan.expect(b" ", "gid")?;
@@ -148,7 +154,21 @@ pub fn parse(line: &[u8]) -> Result<Option<Record>, Malformed> {
     let audit_arch = u32::try_from(audit_arch).map_err(|_| scan.fault(Fault::Number("arch")))?;
     let code = u32::try_from(code).map_err(|_| scan.fault(Fault::Number("code")))?;
     let call = Call::from_record(audit_arch, number);
-    Ok(Some(Record { time_us, serial, pid, uid, comm, exe, signal, audit_arch, number, call, ip, code }))
+    Ok(Some(Record {
+        time_us,
+        serial,
+        login,
+        pid,
+        uid,
+        comm,
+        exe,
+        signal,
+        audit_arch,
+        number,
+        call,
+        ip,
+        code,
+    }))
 }
 
 /// Where the record's own text begins.
@@ -178,7 +198,7 @@ fn body(line: &[u8]) -> Option<Body> {
 /// `node=HOST ` of an audit.log that collects several hosts, or nothing.
 fn is_node(prefix: Option<&[u8]>) -> bool {
     let words = prefix.and_then(|p| p.strip_prefix(b"node="));
-    prefix == Some(b"") || words.is_some_and(|w| w.ends_with(b" ") && count(w, b' ') == 1)
+    prefix == Some(b"") || words.is_some_and(|w| w.iter().position(|b| *b == b' ') == w.len().checked_sub(1))
 }
 
 /// What dmesg (`[  123.456] `), journalctl and syslog (`DATE HOST kernel: `, then perhaps the former) put first.
@@ -206,10 +226,6 @@ fn is_audit_prefix(prefix: Option<&[u8]>) -> bool {
 
 pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
-}
-
-fn count(bytes: &[u8], wanted: u8) -> usize {
-    bytes.iter().filter(|b| **b == wanted).count()
 }
 
 /// Walks a record from field to field.

@@ -1,11 +1,11 @@
 //! The `log` engine: complain mode by the manager itself. The filter is reset and `SystemCallLog=` set to what it
 //! denies; the kernel lets such a call pass and writes a record, which the audit socket brings at once.
 
-use super::audit_socket::{AuditSocket, Heard};
+use super::audit_socket::AuditSocket;
 use super::session::Session;
 use super::{Engine, Observation, Replay, ReplayError};
 use crate::change::Approval;
-use crate::evidence::{Attribution, Denial, Effect};
+use crate::evidence::{Denial, Effect};
 use crate::policy::{Because, Filter, Policy};
 use std::collections::BTreeSet;
 
@@ -62,21 +62,13 @@ fn once(
     session.end()?;
     Ok(Observation {
         engine: Engine::Log,
-        denials: denials(&heard, replay),
+        denials: replay.denials(&heard, &BTreeSet::new()),
         outcome,
         watched,
         lossy: heard.lossy,
         notes: Vec::new(),
         log: Vec::new(),
     })
-}
-
-/// The denials among what was heard that belong to the unit.
-pub(super) fn denials(heard: &Heard, replay: &Replay) -> Vec<Denial> {
-    let ours = heard.sounds.iter().filter(|s| s.cgroup.as_deref().is_some_and(|c| replay.owns(c)));
-    ours.filter(|s| replay.policy.decide(s.denial.call).denies())
-        .map(|s| Denial { attribution: Some(Attribution::ControlGroup), ..s.denial.clone() })
-        .collect()
 }
 
 /// The drop-in for complain mode: log what the policy denies, except what is known already.

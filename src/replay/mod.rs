@@ -10,11 +10,13 @@ mod traced;
 pub use audit_socket::{AuditSocket, Heard, Sound};
 
 use crate::change::Approval;
-use crate::evidence::{Denial, Untrusted};
+use crate::evidence::{Attribution, Denial, Untrusted};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, ManagerError, UnitStatus};
 use crate::policy::Policy;
 use crate::unit::Unit;
+use crate::unit::exec::Stage;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -50,6 +52,29 @@ impl Replay<'_> {
             path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         (!known.is_empty() && below(cgroup)) || names_service(cgroup, self.unit.name.as_str())
+    }
+
+    /// The denials of the unit among what was heard. A process that was gone before its control group could be
+    /// read is the unit's if it descends from no login and ran a program that the unit runs: one of its commands,
+    /// one that was seen in it, or one of `known`.
+    #[must_use]
+    pub fn denials(&self, heard: &Heard, known: &BTreeSet<Untrusted>) -> Vec<Denial> {
+        let owned = |sound: &&Sound| sound.cgroup.as_deref().is_some_and(|c| self.owns(c));
+        let commands = Stage::ALL.into_iter().flat_map(|stage| self.unit.commands(stage));
+        let mut programs: BTreeSet<Untrusted> = commands.map(|c| Untrusted::new(c.program())).collect();
+        programs.extend(heard.sounds.iter().filter(owned).filter_map(|s| s.denial.process.exe.clone()));
+        programs.extend(known.iter().cloned());
+        let runs = |exe: &Option<Untrusted>| exe.as_ref().is_some_and(|exe| programs.contains(exe));
+        let attribution = |sound: &Sound| match &sound.cgroup {
+            Some(cgroup) => self.owns(cgroup).then_some(Attribution::ControlGroup),
+            None => {
+                (sound.of_a_service && runs(&sound.denial.process.exe)).then_some(Attribution::OwnProgram)
+            }
+        };
+        let ours = heard.sounds.iter().filter_map(|s| Some((s, attribution(s)?)));
+        ours.filter(|(sound, _)| self.policy.decide(sound.denial.call).denies())
+            .map(|(sound, why)| Denial { attribution: Some(why), ..sound.denial.clone() })
+            .collect()
     }
 }
 

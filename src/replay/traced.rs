@@ -24,29 +24,27 @@ const LINEAGE: [&str; 6] = ["clone", "clone3", "execve", "execveat", "fork", "vf
 pub fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, ReplayError> {
     let strace = possible(replay.unit)?;
     let folder = Folder::make()?;
-    let (text, count) = drop_in(replay.unit, replay.policy, strace, &folder.0);
+    let (text, programs) = drop_in(replay.unit, replay.policy, strace, &folder.0);
     let session = Session::begin(replay.manager, &replay.unit.name, replay.status, &text, approved)?;
     let (outcome, watched) = session.run(replay.observe, replay.interrupt)?;
     session.end()?; // ends the tracers too, so that their files are whole
     let mut denials = Vec::new();
     let mut notes = Vec::new();
-    for number in 0..count {
+    let mut lossy = false;
+    for (number, program) in programs.iter().enumerate() {
         let Some(file) = folder.open(number).map_err(ReplayError::Trace)? else {
             continue; // this command did not run
         };
-        let read = strace::denials(BufReader::new(file), replay.policy).map_err(ReplayError::Trace)?;
-        denials.extend(read.denials);
-        notes.extend(read.notes);
+        let program = Some(Path::new(program));
+        let read =
+            strace::denials(BufReader::new(file), replay.policy, program).map_err(ReplayError::Trace)?;
+        lossy |= read.not_understood_total > 0 || read.kept.uncounted > 0;
+        denials.extend(read.kept.denials);
+        for (name, count) in read.unknown_calls {
+            notes.push(format!("strace saw a call that unitfix does not know: {name}, {count} times"));
+        }
     }
-    Ok(Observation {
-        engine: Engine::Strace,
-        denials,
-        outcome,
-        watched,
-        lossy: false,
-        notes,
-        log: Vec::new(),
-    })
+    Ok(Observation { engine: Engine::Strace, denials, outcome, watched, lossy, notes, log: Vec::new() })
 }
 
 /// Whether the unit can run under strace at all: the program to take, or why not.
@@ -103,8 +101,8 @@ impl Drop for Folder {
     }
 }
 
-/// The drop-in that wraps every command which the filter applies to, and how many those are.
-fn drop_in(unit: &Unit, policy: &Policy, strace: &Path, folder: &Path) -> (String, usize) {
+/// The drop-in that wraps every command which the filter applies to, and the programs of those commands.
+fn drop_in(unit: &Unit, policy: &Policy, strace: &Path, folder: &Path) -> (String, Vec<String>) {
     let mut text = String::from(
         "# Written by unitfix for a replay; it is taken away when the replay ends.\n\
          [Service]\nSystemCallFilter=\nSystemCallLog=\nSystemCallArchitectures=\n",
@@ -116,7 +114,7 @@ fn drop_in(unit: &Unit, policy: &Policy, strace: &Path, folder: &Path) -> (Strin
         text.push_str("NoNewPrivileges=yes\n");
     }
     let fast = if unit.flag("NoNewPrivileges") { " --seccomp-bpf" } else { "" };
-    let mut count = 0;
+    let mut programs = Vec::new();
     for stage in Stage::ALL {
         let commands = unit.commands(stage);
         if commands.is_empty() {
@@ -131,16 +129,16 @@ fn drop_in(unit: &Unit, policy: &Policy, strace: &Path, folder: &Path) -> (Strin
             }
             let _ = writeln!(
                 text,
-                "{}={prefixes}{} -f -D -qq{fast} -s 64 -o {} -e trace={} -- {body}",
+                "{}={prefixes}{} -f -n -ttt -D -qq{fast} -s 64 -o {} -e trace={} -- {body}",
                 stage.key(),
                 strace.display(),
-                Folder::path(folder, count).display(),
+                Folder::path(folder, programs.len()).display(),
                 traced(policy),
             );
-            count += 1;
+            programs.push(command.program().to_owned());
         }
     }
-    (text, count)
+    (text, programs)
 }
 
 /// The prefixes and the words of a command without `@` and the name it gives, which would be strace's.

@@ -189,6 +189,14 @@ pub fn set_nice(nice: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
 }
 
+/// Have the calling thread run before all ordinary ones (SCHED_FIFO, lowest priority; sched(7)). Needs CAP_SYS_NICE.
+pub fn hurry() -> Result<(), Errno> {
+    let parameter = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the kernel reads one `struct sched_param`; 0 is the calling thread.
+    Errno::result(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, ptr::from_ref(&parameter)) })
+        .map(drop)
+}
+
 /// A program ready to be executed: all memory that execve(2) needs is laid out before, because under a filter not
 /// even memory may be asked for.
 #[derive(Debug)]

@@ -2,19 +2,19 @@
 
 use super::{Evidence, Failure, Subject, Verdict, etc_folder};
 use crate::change::{Approval, Lock, Store};
-use crate::evidence::{Denial, gather};
+use crate::evidence::{Denial, Untrusted, gather};
 use crate::finding::{Code, Finding};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, ManagerError, UnitStatus};
 use crate::plan::{DropIn, Plan};
 use crate::policy::{Because, Policy};
 use crate::replay::session::{self, Standing};
-use crate::replay::{AuditSocket, Heard, Observation, Outcome, Replay, ReplayError, Via};
+use crate::replay::{AuditSocket, Observation, Outcome, Replay, ReplayError, Via};
 use crate::root::Root;
 use crate::syscalls::Groups;
 use crate::unit::exec::Stage;
 use crate::unit::{LoadError, Unit, UnitName};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
@@ -47,6 +47,8 @@ pub struct ManagedUnit<'a> {
     lock: Option<Lock>,
     /// A unit that had failed was stopped after its replay, and should stand as failed again.
     owed: Cell<bool>,
+    /// The programs that were seen in the unit.
+    programs: RefCell<BTreeSet<Untrusted>>,
 }
 
 impl<'a> ManagedUnit<'a> {
@@ -81,7 +83,17 @@ impl<'a> ManagedUnit<'a> {
         let groups = groups(version, &mut unit.findings)?;
         let mut policy = Policy::evaluate(&unit, &groups);
         adopt(&mut policy, &status, &mut unit.findings);
-        Ok(ManagedUnit { manager, unit, policy, groups, status, options, lock, owed: Cell::new(false) })
+        Ok(ManagedUnit {
+            manager,
+            unit,
+            policy,
+            groups,
+            status,
+            options,
+            lock,
+            owed: Cell::new(false),
+            programs: RefCell::default(),
+        })
     }
 
     fn replay<'b>(&'b self, policy: &'b Policy, relax_architectures: bool) -> Replay<'b> {
@@ -128,25 +140,6 @@ impl<'a> ManagedUnit<'a> {
             "the manager read the change differently than predicted: it ignored, or changed, {}",
             crate::plan::list(names)
         ))
-    }
-
-    /// The denials in what was heard during the verification. A killed process may be gone before its control group
-    /// can be read; if it ran a program of the unit, it counts.
-    fn denied(&self, heard: &Heard, policy: &Policy) -> Vec<Denial> {
-        let replay = self.replay(policy, false);
-        let programs: BTreeSet<String> = Stage::ALL
-            .into_iter()
-            .flat_map(|stage| self.unit.commands(stage))
-            .map(|c| c.program().to_owned())
-            .collect();
-        let ours = heard.sounds.iter().filter(|sound| {
-            let exe = sound.denial.process.exe.as_ref().map(ToString::to_string);
-            match &sound.cgroup {
-                Some(cgroup) => replay.owns(cgroup),
-                None => exe.is_some_and(|exe| programs.contains(&exe)),
-            }
-        });
-        ours.map(|s| s.denial.clone()).filter(|d| policy.decide(d.call).denies()).collect()
     }
 }
 
@@ -297,6 +290,8 @@ impl Subject for ManagedUnit<'_> {
             ReplayError::Manager(error) => failure(error),
             other => Failure::System(format!("no replay: {other}")),
         })?;
+        let programs = observation.denials.iter().filter_map(|d| d.process.exe.clone());
+        self.programs.borrow_mut().extend(programs);
         if !observation.outcome.healthy() {
             observation.log = gather::last_lines(&self.unit.name, 5);
         }
@@ -331,7 +326,7 @@ impl Subject for ManagedUnit<'_> {
         .map_err(failure)?;
         let seen_by = match socket {
             Ok(socket) => {
-                let denied = self.denied(&socket.close(), &policy);
+                let denied = self.replay(&policy, false).denials(&socket.close(), &self.programs.borrow());
                 if !denied.is_empty() {
                     return Ok(Verdict::StillDenied(denied));
                 }

@@ -146,9 +146,9 @@ fn time(text: &str, bare: u64) -> Option<Duration> {
             "us" | "usec" | "µs" | "μs" => Duration::from_micros(1),
             "ms" | "msec" => Duration::from_millis(1),
             "s" | "sec" | "second" | "seconds" => Duration::from_secs(1),
-            "m" | "min" | "minute" | "minutes" => Duration::from_secs(60),
-            "h" | "hr" | "hour" | "hours" => Duration::from_secs(3600),
-            "d" | "day" | "days" => Duration::from_secs(86_400),
+            "m" | "min" | "minute" | "minutes" => Duration::from_mins(1),
+            "h" | "hr" | "hour" | "hours" => Duration::from_hours(1),
+            "d" | "day" | "days" => Duration::from_hours(24),
             "w" | "week" | "weeks" => Duration::from_secs(604_800),
             _ => return None, // months and years are no times for a service to start
         };

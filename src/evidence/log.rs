@@ -1,0 +1,350 @@
+//! Logs that hold the kernel's records: auditd's own, a file that the user named, or standard input. Read line by
+//! line in constant memory, whatever is in them.
+
+use super::{Denial, Source, Untrusted, record};
+use crate::root::Root;
+use crate::syscalls::Call;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::Mode;
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// No record is longer (`MAX_AUDIT_MESSAGE_LENGTH` of audit is 8970, and a path adds 4096 twice); what is, is skipped.
+const LINE_MAX: usize = 64 * 1024;
+
+/// So many denials are kept one by one.
+const DENIALS_MAX: usize = 100_000;
+
+/// So many kinds of denials are counted beyond that.
+const KINDS_MAX: usize = 10_000;
+
+/// So many faults are kept with their place.
+const FAULTS_MAX: usize = 100;
+
+/// Who made which call: what people want counted.
+pub type Kind = (Call, Untrusted, Option<Untrusted>);
+
+/// Denials within bounded memory: the first ones whole, the rest counted by call, name and program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The denials, in the order in which they came.
+    pub denials: Vec<Denial>,
+    /// Those that came after [`DENIALS_MAX`] others, counted.
+    pub more: BTreeMap<Kind, u64>,
+    /// Those of so many different names that not even counting them by name was possible.
+    pub uncounted: u64,
+}
+
+impl Kept {
+    /// Keep or count one. Returns its place, if it was kept.
+    pub fn push(&mut self, denial: Denial) -> Option<usize> {
+        if self.denials.len() < DENIALS_MAX {
+            self.denials.push(denial);
+            return Some(self.denials.len() - 1);
+        }
+        let kind = (denial.call, denial.process.comm, denial.process.exe);
+        if self.more.len() < KINDS_MAX || self.more.contains_key(&kind) {
+            *self.more.entry(kind).or_default() += 1;
+        } else {
+            self.uncounted += 1;
+        }
+        None
+    }
+
+    /// How many there were in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let kept = u64::try_from(self.denials.len()).unwrap_or(u64::MAX);
+        kept.saturating_add(self.more.values().sum()).saturating_add(self.uncounted)
+    }
+}
+
+/// What a log holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogRead {
+    /// The forbidden calls.
+    pub kept: Kept,
+    /// How many lines it has.
+    pub lines: u64,
+    /// Records of architectures that unitfix has no names for, or of filters that let the call run.
+    pub foreign: u64,
+    /// Lines that claim to be records and are not what a kernel writes, by number from 1, at most [`FAULTS_MAX`].
+    pub malformed: Vec<(u64, String)>,
+    /// How many such lines there are in all.
+    pub malformed_total: u64,
+    /// How many lines were longer than any record.
+    pub too_long: u64,
+}
+
+impl LogRead {
+    fn line(&mut self, line: &[u8], source: &Source) {
+        match record::parse(line) {
+            Ok(None) => {}
+            Ok(Some(record)) => match record.denial(source.clone()) {
+                Some(denial) => drop(self.kept.push(denial)),
+                None => self.foreign += 1,
+            },
+            Err(fault) => {
+                self.malformed_total += 1;
+                if self.malformed.len() < FAULTS_MAX {
+                    self.malformed.push((self.lines, fault.to_string()));
+                }
+            }
+        }
+    }
+}
+
+/// Read a log to its end. Bytes that are no text do not matter.
+pub fn read_log(reader: impl BufRead, source: &Source) -> io::Result<LogRead> {
+    let mut read = LogRead::default();
+    read_into(&mut read, reader, source)?;
+    Ok(read)
+}
+
+fn read_into(read: &mut LogRead, reader: impl BufRead, source: &Source) -> io::Result<()> {
+    let mut lines = Lines::new(reader);
+    while let Some(line) = lines.next_line()? {
+        read.lines += 1;
+        match line {
+            Line::Whole(bytes) => read.line(bytes, source),
+            Line::TooLong(_) => read.too_long += 1,
+        }
+    }
+    Ok(())
+}
+
+/// One line of a stream.
+pub(super) enum Line<'a> {
+    /// The line, without its end.
+    Whole(&'a [u8]),
+    /// The beginning of a line that is longer than [`LINE_MAX`].
+    TooLong(&'a [u8]),
+}
+
+/// The lines of a stream, in constant memory.
+pub(super) struct Lines<R> {
+    reader: R,
+    line: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Lines { reader, line: Vec::new() }
+    }
+
+    /// The next line; nothing at the end.
+    pub(super) fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.line.clear();
+        let mut too_long = false;
+        let mut any = false;
+        loop {
+            let buffer = match self.reader.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            if buffer.is_empty() {
+                break;
+            }
+            any = true;
+            let end = buffer.iter().position(|b| *b == b'\n');
+            let piece = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
+            let room = LINE_MAX - self.line.len();
+            too_long |= piece.len() > room;
+            self.line.extend_from_slice(piece.get(..room).unwrap_or(piece));
+            let used = piece.len() + usize::from(end.is_some());
+            self.reader.consume(used);
+            if end.is_some() {
+                break;
+            }
+        }
+        match (any, too_long) {
+            (false, _) => Ok(None),
+            (true, true) => Ok(Some(Line::TooLong(&self.line))),
+            (true, false) => Ok(Some(Line::Whole(&self.line))),
+        }
+    }
+}
+
+/// Where auditd keeps its log (auditd.conf(5), `log_file`).
+const AUDIT_FOLDER: &str = "/var/log/audit";
+
+/// Why auditd's log is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Somebody but root could have written it.
+    #[error("{}: not believed, because {why}", path.display())]
+    NotTrusted {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// It is there, and cannot be read.
+    #[error("{}: {error}", path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// Read auditd's log with its rotated files, oldest first. Nothing where there is none, which is normal. On the
+/// running system it is believed only where root alone can write it and its directory; the files of another root
+/// folder are the user's word.
+pub fn audit_log(root: &Root) -> Result<Option<LogRead>, LogError> {
+    let folder = Path::new(AUDIT_FOLDER);
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        |error| LogError::Read { path, error }
+    };
+    let Some(handle) = open_in(root, folder, OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(at(folder))? else {
+        return Ok(None);
+    };
+    let owner = root.is_system().then_some(0);
+    trust(&handle.metadata().map_err(at(folder))?, owner, folder)?;
+    let mut names: Vec<_> = root.list(folder).map_err(at(folder))?;
+    names.retain(|name| rotation(&name.to_string_lossy()).is_some());
+    names.sort_by_key(|name| std::cmp::Reverse(rotation(&name.to_string_lossy())));
+    let mut read = None;
+    for path in names.iter().map(|name| folder.join(name)) {
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW;
+        let Some(file) = open_in(root, &path, flags).map_err(at(&path))? else { continue };
+        trust(&file.metadata().map_err(at(&path))?, owner, &path)?;
+        let source = Source::Log(path.clone());
+        let into = read.get_or_insert_with(LogRead::default);
+        read_into(into, BufReader::new(file), &source).map_err(at(&path))?;
+    }
+    Ok(read)
+}
+
+/// How often a log was rotated: 0 for `audit.log`, N for `audit.log.N`; nothing for other files.
+fn rotation(name: &str) -> Option<u32> {
+    match name.strip_prefix("audit.log")? {
+        "" => Some(0),
+        suffix => suffix.strip_prefix('.')?.parse().ok(),
+    }
+}
+
+/// Open something inside of a root folder, links never leading out of it; nothing where it is not there.
+fn open_in(root: &Root, path: &Path, flags: OFlag) -> io::Result<Option<File>> {
+    let folder = root.join(Path::new("/"));
+    let folder = open(&folder, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    match openat2(&folder, path, how) {
+        Ok(handle) => Ok(Some(File::from(handle))),
+        Err(nix::errno::Errno::ENOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether only this owner can have written something; nobody's word is asked for where there is no owner given.
+fn trust(meta: &Metadata, owner: Option<u32>, path: &Path) -> Result<(), LogError> {
+    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    let no = |why| Err(LogError::NotTrusted { path: path.to_owned(), why });
+    if !meta.is_file() && !meta.is_dir() {
+        return no("it is neither a file nor a directory");
+    }
+    match owner {
+        Some(owner) if meta.uid() != owner => no("it is not root's"),
+        Some(_) if meta.mode() & WRITABLE_BY_OTHERS != 0 => no("others than root can write it"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    const SAMPLE: &str = include_str!("../../tests/samples/records/kernel.log");
+
+    fn line(pid: u32) -> String {
+        format!(
+            "type=SECCOMP msg=audit(1.002:3): auid=0 uid=0 gid=0 ses=1 pid={pid} comm=\"a\" exe=\"/a\" sig=31 \
+             arch=c000003e syscall=92 compat=0 ip=0x1 code=0x80000000\n"
+        )
+    }
+
+    fn read(bytes: &[u8]) -> LogRead {
+        read_log(bytes, &Source::Log("x".into())).unwrap()
+    }
+
+    #[test]
+    fn real_lines_of_every_kind() {
+        let read = read(SAMPLE.as_bytes());
+        let all: Vec<_> = read
+            .kept
+            .denials
+            .iter()
+            .map(|d| format!("{} {} {} {:?}", d.process.comm, d.call.arch, d.call, d.effect))
+            .collect();
+        let expected = [
+            "victim x86-64 set_robust_list Recorded",
+            "victim x86-64 rseq Recorded",
+            "victim x86-64 setrlimit Killed",
+            "victim x86 uname Killed",
+            "(victim) x86-64 execve Killed",
+            "x\" syscall=165 x86-64 chown Killed",
+            "sp ace x86-64 chown Killed",
+            "b\\xffd x86-64 chown Killed",
+        ];
+        assert_eq!(all, expected);
+        assert_eq!((read.malformed_total, read.foreign), (0, 0));
+    }
+
+    #[test]
+    fn garbage_long_lines_and_a_cut_end() {
+        let mut bytes = b"\xff\x00\xfe nonsense\n".to_vec();
+        bytes.extend(line(1).bytes());
+        bytes.extend(line(2).replace("sig=31", "sig=x").bytes());
+        bytes.extend(vec![b'x'; 3 * LINE_MAX]);
+        bytes.push(b'\n');
+        bytes.extend(line(3).trim_end().bytes());
+        let read = read(&bytes);
+        assert_eq!(read.kept.denials.iter().map(|d| d.process.pid).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!((read.lines, read.too_long, read.malformed_total), (5, 1, 1));
+        assert_eq!(read.malformed, [(3, "byte 86: sig is not a number that the kernel writes".to_owned())]);
+    }
+
+    #[test]
+    fn a_flood_is_counted() {
+        let mut bytes = line(1).repeat(DENIALS_MAX + 5).into_bytes();
+        bytes.extend(line(1).replace("\"a\"", "\"b\"").bytes());
+        let read = read(&bytes);
+        assert_eq!(read.kept.denials.len(), DENIALS_MAX);
+        assert_eq!(read.kept.more.values().copied().collect::<Vec<_>>(), [5, 1]);
+        assert_eq!(read.kept.total(), 100_006);
+    }
+
+    #[test]
+    fn rotated_files_come_first_and_other_files_do_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("var/log/audit");
+        assert_eq!(audit_log(&Root::new(dir.path())).unwrap(), None);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, pid) in [("audit.log", 3), ("audit.log.1", 2), ("audit.log.10", 1), ("audit.log.gz", 9)] {
+            std::fs::write(folder.join(name), line(pid)).unwrap();
+        }
+        let read = audit_log(&Root::new(dir.path())).unwrap().unwrap();
+        assert_eq!(read.kept.denials.iter().map(|d| d.process.pid).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_others_can_write_is_not_believed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let check = |mode, owner| {
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).unwrap();
+            trust(&file.as_file().metadata().unwrap(), owner, file.path()).is_ok()
+        };
+        let me = file.as_file().metadata().unwrap().uid();
+        assert!(check(0o600, Some(me)));
+        assert!(check(0o644, Some(me)));
+        assert!(!check(0o660, Some(me)));
+        assert!(!check(0o600, Some(me + 1)));
+        assert!(check(0o666, None));
+    }
+}
