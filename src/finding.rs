@@ -49,6 +49,8 @@ pub enum Code {
     PolicyDiffers,
     /// A setting that a local replay cannot imitate.
     NotImitated,
+    /// A log that cannot be read, or holds what cannot be believed.
+    LogUnreadable,
     /// Leftovers of a replay that was killed.
     LeftoverReplay,
 }
@@ -73,6 +75,7 @@ impl Code {
             Code::NeedsReload => "needs-reload",
             Code::PolicyDiffers => "policy-differs",
             Code::NotImitated => "not-imitated",
+            Code::LogUnreadable => "log-unreadable",
             Code::LeftoverReplay => "leftover-replay",
         }
     }

@@ -1,29 +1,240 @@
-use super::*;
-use crate::manager::*;
+//! Gathering: what the system's logs say about one unit.
+
+use super::attribute::{UnitFacts, attribute};
+use super::journal::{Journal, JournalError};
+use super::log::{self, LogRead};
+use super::{Denial, Source, Untrusted};
+use crate::finding::{Code, Finding};
+use crate::interrupt::Interrupt;
+use crate::manager::{Manager, UnitStatus};
 use crate::policy::Policy;
+use crate::replay::{Exit, Outcome};
 use crate::root::Root;
-use crate::subject::*;
-use crate::unit::*;
+use crate::subject::{Evidence, Failure, SubjectOptions};
+use crate::syscalls::Call;
+use crate::unit::exec::Stage;
+use crate::unit::{Unit, UnitName};
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+/// What the running system knows: the manager, the journal, auditd's log, and a log that the user named.
 pub fn from_system(
-    u: &Unit,
-    _p: &Policy,
-    s: &UnitStatus,
-    _m: &dyn Manager,
-    _o: &SubjectOptions,
+    unit: &Unit,
+    policy: &Policy,
+    status: &UnitStatus,
+    manager: &dyn Manager,
+    options: &SubjectOptions,
 ) -> Result<Evidence, Failure> {
-    Ok(Evidence {
-        outcome: Some(s.outcome()),
-        state: format!("{} {}", u.name, s.outcome()),
-        sigsys: s.main_exit == Some(crate::replay::Exit::Signal(31)),
-        ..Evidence::default()
-    })
+    let mut evidence = Evidence::default();
+    let journal = match Journal::find(&options.interrupt) {
+        Ok(journal) => Some(journal),
+        Err(error) => {
+            unread(&mut evidence, &error.to_string());
+            None
+        }
+    };
+    if let Some(journal) = &journal {
+        let records = ask(&mut evidence, journal.kernel_records())?;
+        evidence.denials.extend(records.kept.denials);
+    }
+    add_audit_log(&mut evidence, &Root::default());
+    add_named_log(&mut evidence, unit, policy, options)?;
+    evidence.denials.retain(|d| policy.decide(d.call).denies());
+
+    let (dumps, reports, journal_pids) = match &journal {
+        None => (Vec::new(), Vec::new(), BTreeSet::new()),
+        Some(journal) => {
+            let pids: BTreeSet<u32> = evidence.denials.iter().map(|d| d.process.pid).collect();
+            (
+                ask(&mut evidence, journal.core_dumps(&unit.name))?,
+                ask(&mut evidence, journal.manager_reports(&unit.name))?,
+                ask(&mut evidence, journal.pids_of_unit(&unit.name, &pids))?,
+            )
+        }
+    };
+    let others = OnceCell::new();
+    let facts = UnitFacts {
+        main_pid: status.pids.first().copied(),
+        control_pids: status.pids.iter().skip(1).copied().collect(),
+        journal_pids,
+        programs: programs(unit, &Root::default()),
+        policy,
+        only_candidate: &|call| {
+            let others = others.get_or_init(|| manager.filtered_services().unwrap_or_default());
+            !others.iter().any(|other| other.id != status.id && forbids(other, call))
+        },
+    };
+    let unnamed = attribute(&mut evidence.denials, &dumps, &reports, &facts);
+    for denial in evidence.denials.iter_mut().filter(|d| d.attribution.is_some()) {
+        name_parent(denial, unit);
+    }
+    let failing = !status.outcome().healthy();
+    let died = status.main_exit == Some(Exit::Signal(libc::SIGSYS));
+    let reported = reports.last().is_some_and(|report| report.sigsys);
+    evidence.sigsys = failing && (died || reported || !unnamed.is_empty());
+    evidence.outcome = (status.is_up() || failing || status.ran).then(|| status.outcome());
+    evidence.state = state(unit, status, &evidence);
+    Ok(evidence)
 }
-pub fn from_root(_r: &Root, _u: &Unit, _p: &Policy, _o: &SubjectOptions) -> Result<Evidence, Failure> {
-    todo!()
+
+/// What the logs below a root folder know.
+pub fn from_root(
+    root: &Root,
+    unit: &Unit,
+    policy: &Policy,
+    options: &SubjectOptions,
+) -> Result<Evidence, Failure> {
+    let mut evidence = Evidence::default();
+    add_audit_log(&mut evidence, root);
+    add_named_log(&mut evidence, unit, policy, options)?;
+    own_programs(&mut evidence, unit, policy, root);
+    evidence.state = format!("{} below {}.", unit.name, root.join(Path::new("/")).display());
+    Ok(evidence)
 }
-pub fn add_named_log(_e: &mut Evidence, _u: &Unit, _p: &Policy, _o: &SubjectOptions) -> Result<(), Failure> {
+
+/// Add the log that the user named, if there is one. Its denials are those of a bare unit where they ran one of its
+/// programs.
+pub fn add_named_log(
+    evidence: &mut Evidence,
+    unit: &Unit,
+    policy: &Policy,
+    options: &SubjectOptions,
+) -> Result<(), Failure> {
+    let Some(path) = &options.log else { return Ok(()) };
+    let failed = |error: std::io::Error| Failure::Usage(format!("{}: {error}", path.display()));
+    let source = Source::Log(path.clone());
+    let read = if path == Path::new("-") {
+        log::read_log(std::io::stdin().lock(), &source)
+    } else {
+        log::read_log(BufReader::with_capacity(1 << 18, File::open(path).map_err(failed)?), &source)
+    };
+    let read = read.map_err(failed)?;
+    note_malformed(evidence, &path.display().to_string(), &read);
+    if read.kept.total() == 0 {
+        let message =
+            format!("{} holds no record of a forbidden call, in {} lines", path.display(), read.lines);
+        evidence.findings.push(Finding::note(Code::LogUnreadable, message, None));
+    }
+    evidence.denials.extend(read.kept.denials);
+    own_programs(evidence, unit, policy, &Root::default());
     Ok(())
 }
-pub fn last_lines(_: &UnitName, _: usize) -> Vec<Untrusted> {
-    Vec::new()
+
+/// The last lines of the unit's log; none where the journal cannot be asked.
+#[must_use]
+pub fn last_lines(unit: &UnitName, count: u16) -> Vec<Untrusted> {
+    // asked on the way to an answer that is given anyway: a signal has nothing to end here
+    let journal = Journal::find(&Interrupt::default());
+    let lines = journal.and_then(|journal| journal.last_lines(unit, count));
+    lines.unwrap_or_default().into_iter().map(|(_, text)| text).collect()
+}
+
+fn add_audit_log(evidence: &mut Evidence, root: &Root) {
+    match log::audit_log(root) {
+        Ok(None) => {}
+        Ok(Some(read)) => {
+            note_malformed(evidence, "auditd's log", &read);
+            evidence.denials.extend(read.kept.denials);
+        }
+        Err(error) => unread(evidence, &error.to_string()),
+    }
+}
+
+/// An answer of the journal; where it cannot be had, that is a finding and nothing is known.
+fn ask<T: Default>(evidence: &mut Evidence, answer: Result<T, JournalError>) -> Result<T, Failure> {
+    match answer {
+        Ok(known) => Ok(known),
+        Err(JournalError::Interrupted) => Err(Failure::Interrupted),
+        Err(error) => {
+            unread(evidence, &error.to_string());
+            Ok(T::default())
+        }
+    }
+}
+
+fn unread(evidence: &mut Evidence, message: &str) {
+    let finding = Finding::warning(Code::LogUnreadable, message, None);
+    if !evidence.findings.contains(&finding) {
+        evidence.findings.push(finding);
+    }
+}
+
+fn note_malformed(evidence: &mut Evidence, log: &str, read: &LogRead) {
+    if let Some((line, why)) = read.malformed.first() {
+        let message = format!(
+            "{log} holds {} records that no kernel wrote, which count for nothing; the first is line {line}: {why}",
+            read.malformed_total
+        );
+        evidence.findings.push(Finding::warning(Code::LogUnreadable, message, None));
+    }
+}
+
+/// Without a manager to ask, a denial is the unit's if it ran one of its programs.
+fn own_programs(evidence: &mut Evidence, unit: &Unit, policy: &Policy, root: &Root) {
+    let facts = UnitFacts {
+        main_pid: None,
+        control_pids: BTreeSet::new(),
+        journal_pids: BTreeSet::new(),
+        programs: programs(unit, root),
+        policy,
+        only_candidate: &|_| false,
+    };
+    evidence.denials.retain(|d| policy.decide(d.call).denies());
+    attribute(&mut evidence.denials, &[], &[], &facts);
+}
+
+/// The programs of the unit's commands, and what they lead to where they are links, as the kernel names them.
+fn programs(unit: &Unit, root: &Root) -> Vec<PathBuf> {
+    let commands = Stage::ALL.into_iter().flat_map(|stage| unit.commands(stage));
+    let named = commands.map(|c| PathBuf::from(c.program()));
+    named
+        .flat_map(|path| {
+            let real = root.is_system().then(|| std::fs::canonicalize(&path).ok()).flatten();
+            [Some(path), real].into_iter().flatten()
+        })
+        .collect()
+}
+
+/// Whether another service's filter would kill this call. Its names are those that the manager shows; one with an
+/// errno is not killed for.
+fn forbids(other: &UnitStatus, call: Call) -> bool {
+    let Some(name) = call.name() else { return other.filter.0 };
+    other.filter.1.contains(name) != other.filter.0
+}
+
+/// A process that ran none of the unit's own programs was started by one.
+fn name_parent(denial: &mut Denial, unit: &Unit) {
+    let main = unit.commands(Stage::Start).into_iter().next();
+    let own = programs(unit, &Root::default());
+    let exe = denial.process.exe.as_ref().map(Untrusted::bytes);
+    let runs_own = exe.is_none_or(|exe| own.iter().any(|p| p.as_os_str().as_encoded_bytes() == exe));
+    let executor = denial.process.comm.bytes().starts_with(b"(");
+    if !runs_own && !executor && denial.process.parent.is_none() {
+        denial.process.parent = main.map(|command| Untrusted::new(command.comm()));
+    }
+}
+
+/// What the unit does now, in a sentence.
+fn state(unit: &Unit, status: &UnitStatus, evidence: &Evidence) -> String {
+    let name = &unit.name;
+    let killed =
+        evidence.denials.iter().any(|d| d.attribution.is_some() && d.effect == super::Effect::Killed);
+    match &evidence.outcome {
+        None => format!("{name} is not running, and was not started since boot."),
+        Some(Outcome::Failed { .. }) if evidence.sigsys && status.restarts_after_failure() => {
+            format!("{name} is restarted again and again: it is killed for a forbidden system call.")
+        }
+        Some(Outcome::Failed { .. }) if evidence.sigsys => {
+            format!("{name} has failed: it was killed for a forbidden system call.")
+        }
+        Some(outcome @ Outcome::Failed { .. }) => format!("{name} {outcome}."),
+        Some(Outcome::Running) if killed => {
+            format!("{name} is {}, but its processes are being killed.", status.active_state)
+        }
+        Some(Outcome::Running) => format!("{name} is {}.", status.active_state),
+        Some(Outcome::Finished) => format!("{name} is not running; it ended well the last time."),
+    }
 }

@@ -1,7 +1,9 @@
 //! Evidence: which forbidden calls were really seen. Records are believed only from the kernel, and what a
 //! process says of itself (`comm=`, `exe=`) is shown, escaped, and never trusted.
 
+pub mod attribute;
 pub mod gather;
+pub mod journal;
 pub mod log;
 pub mod record;
 pub mod strace;

@@ -149,7 +149,7 @@ fn time(text: &str, bare: u64) -> Option<Duration> {
             "m" | "min" | "minute" | "minutes" => Duration::from_mins(1),
             "h" | "hr" | "hour" | "hours" => Duration::from_hours(1),
             "d" | "day" | "days" => Duration::from_hours(24),
-            "w" | "week" | "weeks" => Duration::from_secs(604_800),
+            "w" | "week" | "weeks" => Duration::from_hours(168),
             _ => return None, // months and years are no times for a service to start
         };
         total += number * unit.as_secs_f64();
