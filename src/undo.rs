@@ -63,7 +63,7 @@ fn reload(manager: &dyn Manager, name: &UnitName, running: bool) -> Result<(), M
     manager.reload()?;
     if running {
         let _ = manager.reset_failed(name); // refused when nothing failed
-        manager.restart(name, Patience::AtMost(Duration::from_secs(120)))?;
+        manager.restart(name, Patience::AtMost(Duration::from_mins(2)))?;
     }
     Ok(())
 }

@@ -430,7 +430,7 @@ fn a_stubborn_family_is_killed_and_an_interrupt_ends_the_replay() {
     assert_eq!(case.record(&unit).unwrap().outcome, Outcome::Running);
     assert_eq!(alive(&mark), Vec::<String>::new());
 
-    let options = Options { observe: Duration::from_secs(60), ..case.options() };
+    let options = Options { observe: Duration::from_mins(1), ..case.options() };
     let interrupt = options.interrupt.clone();
     let (awaited, deadline) = (mark.clone(), Instant::now() + Duration::from_secs(10));
     let raiser = std::thread::spawn(move || {

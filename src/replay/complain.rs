@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 const ROUNDS: usize = 3;
 
 /// Run the unit in complain mode.
-pub fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, ReplayError> {
+pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, ReplayError> {
     let mut relax = replay.relax_architectures;
     let mut found: Vec<Denial> = Vec::new();
     let mut known = BTreeSet::new();

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const NOTES: &str = "/run/unitfix/replay";
 
 /// How long putting a unit back may take before that is said.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Why a replay did not come about.
 #[derive(Debug, thiserror::Error)]

@@ -21,7 +21,7 @@ const PLACES: [&str; 3] = ["/usr/bin/strace", "/bin/strace", "/usr/local/bin/str
 const LINEAGE: [&str; 6] = ["clone", "clone3", "execve", "execveat", "fork", "vfork"];
 
 /// Run the unit under strace.
-pub fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, ReplayError> {
+pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, ReplayError> {
     let strace = possible(replay.unit)?;
     let folder = Folder::make()?;
     let (text, programs) = drop_in(replay.unit, replay.policy, strace, &folder.0);
@@ -48,7 +48,7 @@ pub fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, Repl
 }
 
 /// Whether the unit can run under strace at all: the program to take, or why not.
-pub fn possible(unit: &Unit) -> Result<&'static Path, ReplayError> {
+fn possible(unit: &Unit) -> Result<&'static Path, ReplayError> {
     let refused = |why: &str| Err(ReplayError::NoStrace(why.to_owned()));
     let Some(strace) = PLACES.iter().map(Path::new).find(|p| p.is_file()) else {
         return refused("strace is not installed (apt install strace)");

@@ -14,7 +14,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// journalctl answers the matches that are asked for within a second on a large journal; this is for a sick disk.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// So much of what journalctl says on standard error is looked at.
 const STDERR_MAX: u64 = 16 * 1024;
