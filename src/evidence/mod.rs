@@ -1,9 +1,12 @@
 //! Evidence: which forbidden calls were really seen. Records are believed only from the kernel, and what a
 //! process says of itself (`comm=`, `exe=`) is shown, escaped, and never trusted.
 
+pub mod attribute;
+pub mod journal;
 pub mod log;
 pub mod record;
 pub mod strace;
+pub mod summary;
 mod untrusted;
 
 pub use untrusted::Untrusted;

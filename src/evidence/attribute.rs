@@ -1,0 +1,302 @@
+//! Whose a denial is. The kernel's record names a process and not its unit, and a killed process is gone by the
+//! time anybody reads of it; so each reason to believe that it was the unit's is tried, the surest first.
+
+use super::journal::{CoreDump, ManagerReport};
+use super::{Attribution, Denial, Effect, Untrusted};
+use crate::policy::{Action, Policy};
+use crate::syscalls::Call;
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// systemd-coredump may need a while under load, and gives the time of death in whole seconds.
+const DUMP_WITHIN_US: u64 = 10_000_000;
+
+/// The manager reports a dead child within milliseconds; this is for a busy one.
+const REPORT_WITHIN_US: u64 = 2_000_000;
+
+/// The kernel rounds the record's time to its clock tick.
+const TICK_US: u64 = 10_000;
+
+/// What is known about the unit.
+pub struct UnitFacts<'a> {
+    /// The main process; nothing where there is none.
+    pub main_pid: Option<u32>,
+    /// The control processes that are known.
+    pub control_pids: BTreeSet<u32>,
+    /// The processes that wrote to the journal as this unit.
+    pub journal_pids: BTreeSet<u32>,
+    /// The programs of the unit's commands, as absolute paths; where they are links, also what they lead to.
+    pub programs: Vec<PathBuf>,
+    /// What the unit forbids.
+    pub policy: &'a Policy,
+    /// Whether no other unit that was running with a filter forbids this call.
+    pub only_candidate: &'a dyn Fn(Call) -> bool,
+}
+
+/// A process of the unit that died of SIGSYS, of which there is no kernel record: its call is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnnamedKill {
+    /// The process.
+    pub pid: u32,
+    /// Its program, or its name where the program is not known.
+    pub program: Untrusted,
+    /// When, in microseconds since the epoch.
+    pub time: u64,
+}
+
+/// Give each denial that has no attribution yet the first reason that holds; one that the unit's policy would not
+/// deny gets none. Returns the kills that the core dumps tell of and no denial does.
+pub fn attribute(
+    denials: &mut [Denial],
+    core_dumps: &[CoreDump],
+    reports: &[ManagerReport],
+    facts: &UnitFacts,
+) -> Vec<UnnamedKill> {
+    let unnamed = core_dumps.iter().filter(|dump| dump.signal == libc::SIGSYS);
+    let unnamed =
+        unnamed.filter(|dump| !denials.iter().any(|d| is_dump_of(dump, d))).map(|dump| UnnamedKill {
+            pid: dump.pid,
+            program: dump.exe.clone().unwrap_or_else(|| dump.comm.clone()),
+            time: dump.time,
+        });
+    let unnamed = unnamed.collect();
+    for denial in denials.iter_mut().filter(|d| d.attribution.is_none()) {
+        denial.attribution = facts.sure(denial, core_dumps);
+    }
+    for report in reports.iter().filter(|report| report.sigsys) {
+        facts.reported(denials, report);
+    }
+    for denial in denials.iter_mut().filter(|d| d.attribution.is_none()) {
+        denial.attribution = facts.likely(denial);
+    }
+    unnamed
+}
+
+impl UnitFacts<'_> {
+    /// Reasons that name the process.
+    fn sure(&self, denial: &Denial, dumps: &[CoreDump]) -> Option<Attribution> {
+        let pid = denial.process.pid;
+        if pid == 0 || !self.policy.decide(denial.call).denies() {
+            return None;
+        }
+        if dumps.iter().any(|dump| is_dump_of(dump, denial)) {
+            Some(Attribution::CoreDump)
+        } else if self.main_pid == Some(pid) || self.control_pids.contains(&pid) {
+            Some(Attribution::MainProcess)
+        } else if self.journal_pids.contains(&pid) {
+            Some(Attribution::JournalOfProcess)
+        } else {
+            None
+        }
+    }
+
+    /// The manager reaped one process of this unit: the one record before it that can be meant, if there is one.
+    fn reported(&self, denials: &mut [Denial], report: &ManagerReport) {
+        let near = |d: &Denial| d.time.is_some_and(|time| is_report_of(report.time, time));
+        let killed = |d: &Denial| d.effect == Effect::Killed && self.kills(d.call);
+        let near: Vec<usize> =
+            (0..denials.len()).filter(|at| denials.get(*at).is_some_and(|d| near(d) && killed(d))).collect();
+        // the manager speaks once of each death, and a surer reason has told of this one already
+        let told = near.iter().filter_map(|at| denials.get(*at)).any(|d| d.attribution.is_some());
+        let own = near.iter().copied().filter(|at| denials.get(*at).is_some_and(|d| self.is_own(d)));
+        let own: Vec<usize> = own.collect();
+        let one = match (own.as_slice(), near.as_slice()) {
+            ([one], _) | ([], [one]) => Some(*one),
+            _ => None,
+        };
+        if !told && let Some(denial) = one.and_then(|at| denials.get_mut(at)) {
+            denial.attribution = Some(Attribution::ManagerReport);
+        }
+    }
+
+    /// Reasons that do not name the process.
+    fn likely(&self, denial: &Denial) -> Option<Attribution> {
+        let fits = match denial.effect {
+            Effect::Killed => self.kills(denial.call),
+            Effect::Recorded | Effect::Failed(_) => self.policy.decide(denial.call).denies(),
+        };
+        if !fits {
+            None
+        } else if self.is_own(denial) {
+            Some(Attribution::OwnProgram)
+        } else if (self.only_candidate)(denial.call) {
+            Some(Attribution::OnlyCandidate)
+        } else {
+            None
+        }
+    }
+
+    /// A call that this unit lets fail softly has not killed this unit's process.
+    fn kills(&self, call: Call) -> bool {
+        self.policy.decide(call).action == Action::Kill
+    }
+
+    fn is_own(&self, denial: &Denial) -> bool {
+        let Some(exe) = denial.process.exe.as_ref().map(Untrusted::bytes) else { return false };
+        self.programs.iter().any(|program| {
+            let program = program.as_os_str().as_bytes();
+            program == exe || is_executor_of(exe, denial.process.comm.bytes(), program)
+        })
+    }
+}
+
+/// Before the program runs, systemd's executor is called `(name)`: the name in parentheses, or its last 8 bytes
+/// where it is longer (`rename_process_from_path()` in src/core).
+fn is_executor_of(exe: &[u8], comm: &[u8], program: &[u8]) -> bool {
+    let executor = [&b"/lib/systemd/systemd"[..], b"/lib/systemd/systemd-executor"];
+    let name = comm.strip_prefix(b"(").and_then(|rest| rest.strip_suffix(b")"));
+    let base = program.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    executor.iter().any(|path| exe.strip_prefix(b"/usr").unwrap_or(exe) == *path)
+        && name.is_some_and(|name| name == base || (name.len() >= 8 && base.ends_with(name)))
+}
+
+fn is_dump_of(dump: &CoreDump, denial: &Denial) -> bool {
+    dump.signal == libc::SIGSYS
+        && denial.effect == Effect::Killed
+        && dump.pid == denial.process.pid
+        && denial.time.is_some_and(|time| time.abs_diff(dump.time) <= DUMP_WITHIN_US)
+}
+
+/// The report follows the record.
+fn is_report_of(report: u64, record: u64) -> bool {
+    (record.saturating_sub(TICK_US)..=record.saturating_add(REPORT_WITHIN_US)).contains(&report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::{Process, Source};
+    use crate::syscalls::{Arch, Groups};
+    use crate::unit::{SourceFile, Unit, UnitName, syntax};
+
+    fn policy(lines: &str) -> Policy {
+        let fragment = SourceFile::new("x.service", format!("[Service]\n{lines}\n"));
+        let settings = syntax::parse(&fragment).settings;
+        let name = UnitName::parse("x.service").unwrap();
+        let unit = Unit { name, fragment, drop_ins: Vec::new(), settings, findings: Vec::new() };
+        Policy::evaluate(&unit, &Groups::from_rules(252).unwrap())
+    }
+
+    fn kill(pid: u32, exe: &str, call: &str, time: u64) -> Denial {
+        let number = Arch::native().number(call).unwrap();
+        let comm = Untrusted::new(exe.rsplit('/').next().unwrap_or_default());
+        Denial {
+            call: Call { arch: Arch::native(), number },
+            effect: Effect::Killed,
+            process: Process { pid, comm, exe: Some(Untrusted::new(exe)), parent: None },
+            time: Some(time),
+            source: Source::JournalAudit,
+            attribution: None,
+            arguments: Vec::new(),
+        }
+    }
+
+    fn dump(pid: u32, time: u64) -> CoreDump {
+        let (comm, exe) = (Untrusted::new("p"), Some(Untrusted::new("/bin/p")));
+        CoreDump { time, pid, signal: libc::SIGSYS, comm, exe, command: None }
+    }
+
+    fn report(time: u64) -> ManagerReport {
+        ManagerReport { time, sigsys: true, command: None, what: Untrusted::default() }
+    }
+
+    fn facts(policy: &Policy) -> UnitFacts<'_> {
+        UnitFacts {
+            main_pid: Some(10),
+            control_pids: BTreeSet::from([11]),
+            journal_pids: BTreeSet::from([12]),
+            programs: vec!["/bin/p".into(), "/bin/long-program-name".into()],
+            policy,
+            only_candidate: &|_| false,
+        }
+    }
+
+    const S: u64 = 1_000_000;
+
+    fn attributed(
+        denials: &[Denial],
+        reports: &[ManagerReport],
+        facts: &UnitFacts,
+    ) -> Vec<Option<Attribution>> {
+        let mut denials = denials.to_vec();
+        attribute(&mut denials, &[dump(9, 100 * S)], reports, facts);
+        denials.into_iter().map(|d| d.attribution).collect()
+    }
+
+    #[test]
+    fn the_surest_reason_wins() {
+        let policy = policy("SystemCallFilter=~chown");
+        let at = |pid, exe| kill(pid, exe, "chown", 100 * S);
+        let denials =
+            [at(9, "/bin/c"), at(10, "/bin/c"), at(11, "/bin/c"), at(12, "/bin/c"), at(13, "/bin/p")];
+        let expected = [
+            Some(Attribution::CoreDump),
+            Some(Attribution::MainProcess),
+            Some(Attribution::MainProcess),
+            Some(Attribution::JournalOfProcess),
+            Some(Attribution::OwnProgram),
+        ];
+        assert_eq!(attributed(&denials, &[], &facts(&policy)), expected);
+        let only = UnitFacts { only_candidate: &|_| true, ..facts(&policy) };
+        assert_eq!(attributed(&[at(14, "/bin/c")], &[], &only), [Some(Attribution::OnlyCandidate)]);
+        assert_eq!(attributed(&[at(14, "/bin/c")], &[], &facts(&policy)), [None]);
+    }
+
+    #[test]
+    fn what_the_policy_allows_is_not_the_units() {
+        let allows = policy("SystemCallFilter=~setrlimit");
+        let only = UnitFacts { only_candidate: &|_| true, ..facts(&allows) };
+        let denials = [9, 10, 12, 14].map(|pid| kill(pid, "/bin/p", "chown", 100 * S));
+        assert_eq!(attributed(&denials, &[report(100 * S)], &only), [None, None, None, None]);
+        // and what it lets fail softly has not killed anybody
+        let soft = policy("SystemCallFilter=~chown:EPERM");
+        let only = UnitFacts { only_candidate: &|_| true, ..facts(&soft) };
+        assert_eq!(attributed(&denials[3..], &[report(100 * S)], &only), [None]);
+    }
+
+    #[test]
+    fn a_dump_must_be_near_in_time_and_else_names_a_kill_of_its_own() {
+        let policy = policy("SystemCallFilter=~chown");
+        let mut denials = [kill(9, "/bin/c", "chown", 100 * S)];
+        let dumps = [dump(9, 111 * S), dump(77, 100 * S), CoreDump { signal: 11, ..dump(78, 100 * S) }];
+        let unnamed = attribute(&mut denials, &dumps, &[], &facts(&policy));
+        assert_eq!(denials[0].attribution, None);
+        assert_eq!(unnamed.iter().map(|u| (u.pid, u.time / S)).collect::<Vec<_>>(), [(9, 111), (77, 100)]);
+        assert_eq!(unnamed[0].program, Untrusted::new("/bin/p"));
+    }
+
+    #[test]
+    fn a_report_means_the_one_record_before_it() {
+        let policy = policy("SystemCallFilter=~chown");
+        let other = |time| kill(20, "/bin/c", "chown", time);
+        let own = kill(21, "/bin/p", "chown", 100 * S);
+        let with = |denials: &[Denial], time| attributed(denials, &[report(time)], &facts(&policy));
+        assert_eq!(with(&[other(100 * S)], 101 * S), [Some(Attribution::ManagerReport)]);
+        assert_eq!(with(&[other(100 * S)], 103 * S), [None]);
+        assert_eq!(with(&[other(100 * S)], 99 * S), [None]);
+        assert_eq!(with(&[other(100 * S), own], 101 * S), [None, Some(Attribution::ManagerReport)]);
+        // two that could be meant: neither
+        assert_eq!(with(&[other(100 * S), other(101 * S)], 101 * S), [None, None]);
+        // told of already by a surer reason
+        let main = kill(10, "/bin/p", "chown", 100 * S);
+        let expected = [Some(Attribution::MainProcess), None];
+        assert_eq!(with(&[main, other(100 * S)], 101 * S), expected);
+    }
+
+    #[test]
+    fn the_executor_is_the_program_about_to_run() {
+        let policy = policy("SystemCallFilter=~execve");
+        let executor = |comm: &str, exe: &str| {
+            let mut denial = kill(30, exe, "execve", 100 * S);
+            denial.process.comm = Untrusted::new(comm);
+            attributed(&[denial], &[], &facts(&policy)) == [Some(Attribution::OwnProgram)]
+        };
+        assert!(executor("(p)", "/lib/systemd/systemd"));
+        assert!(executor("(p)", "/usr/lib/systemd/systemd-executor"));
+        assert!(executor("(ram-name)", "/usr/lib/systemd/systemd-executor"));
+        assert!(!executor("(ame)", "/usr/lib/systemd/systemd-executor"));
+        assert!(!executor("(p)", "/tmp/lib/systemd/systemd"));
+        assert!(!executor("p", "/usr/lib/systemd/systemd"));
+    }
+}

@@ -1,0 +1,317 @@
+//! The journal, asked through journalctl and always with matches. What a service writes there is its own word:
+//! fields that begin with an underscore are added by journald and cannot be forged, and only they say who wrote an
+//! entry (systemd.journal-fields(7)).
+
+mod ask;
+
+use super::log::Kept;
+use super::record::{self, AUDIT_SECCOMP, Record};
+use super::{Source, Untrusted};
+use crate::interrupt::Interrupt;
+use crate::unit::UnitName;
+use ask::{Entry, entries};
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where journalctl is looked for.
+pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// No more entries than this are read for one question: the newest ones.
+const ENTRIES_MAX: usize = 200_000;
+
+/// So many processes are asked about one by one.
+const PIDS_MAX: usize = 64;
+
+/// systemd-coredump's message (`SD_MESSAGE_COREDUMP` in sd-messages.h).
+const MESSAGE_COREDUMP: &str = "fc2e22bc6ee647b6b90729ab34a250b1";
+
+/// Why the journal does not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// There is no journalctl.
+    #[error("there is no journalctl in {PATH}: name the log with --log FILE, or replay")]
+    Missing,
+    /// It does not start.
+    #[error("{}: {error}", program.display())]
+    Start {
+        /// journalctl.
+        program: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// This user may not read the system's journal.
+    #[error(
+        "the system's journal is not readable for this user: run as root, or as a member of the group \
+         systemd-journal"
+    )]
+    NotPermitted,
+    /// There is no journal of this boot.
+    #[error("there is no journal of this boot (is systemd-journald running?)")]
+    Empty,
+    /// It failed.
+    #[error("journalctl failed: {message}")]
+    Failed {
+        /// The first line of what it said.
+        message: Untrusted,
+        /// Its exit status; nothing if a signal killed it.
+        code: Option<i32>,
+    },
+    /// It took too long.
+    #[error("journalctl did not finish within a minute")]
+    TimedOut,
+    /// Somebody wants this process to end.
+    #[error("interrupted")]
+    Interrupted,
+    /// Its output could not be read.
+    #[error("cannot read what journalctl prints: {0}")]
+    Read(#[source] io::Error),
+}
+
+/// A process that died of a signal, as systemd-coredump recorded it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoreDump {
+    /// When, in microseconds since the epoch.
+    pub time: u64,
+    /// The process, in the PID namespace that the kernel told systemd-coredump: the initial one.
+    pub pid: u32,
+    /// The signal's number.
+    pub signal: i32,
+    /// The name that the process had.
+    pub comm: Untrusted,
+    /// Its program.
+    pub exe: Option<Untrusted>,
+    /// Its command line.
+    pub command: Option<Untrusted>,
+}
+
+/// What the manager itself said about a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagerReport {
+    /// When, in microseconds since the epoch.
+    pub time: u64,
+    /// Whether a main or control process was killed by SIGSYS.
+    pub sigsys: bool,
+    /// The setting whose command it was, such as `ExecStart`, where the manager says so.
+    pub command: Option<String>,
+    /// The manager's words.
+    pub what: Untrusted,
+}
+
+/// What the journal has of the kernel's records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelRecords {
+    /// The forbidden calls, each once, though audit and the kernel's log may both tell of it.
+    pub kept: Kept,
+    /// Records of architectures that unitfix has no names for, or of filters that let the call run.
+    pub foreign: u64,
+    /// Records that are not what a kernel writes.
+    pub malformed: u64,
+}
+
+/// The journal of the running system, this boot.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    program: PathBuf,
+    interrupt: Interrupt,
+    since: Option<u64>,
+}
+
+impl Journal {
+    /// The system's own journalctl.
+    pub fn find(interrupt: &Interrupt) -> Result<Self, JournalError> {
+        let places = PATH.split(':').map(|folder| Path::new(folder).join("journalctl"));
+        let program = places.into_iter().find(|path| path.is_file()).ok_or(JournalError::Missing)?;
+        Ok(Journal::with(program, interrupt))
+    }
+
+    /// This journalctl.
+    #[must_use]
+    pub fn with(program: impl Into<PathBuf>, interrupt: &Interrupt) -> Self {
+        Journal { program: program.into(), interrupt: interrupt.clone(), since: None }
+    }
+
+    /// Only entries from this time on, in microseconds since the epoch.
+    #[must_use]
+    pub fn since(mut self, time: u64) -> Self {
+        self.since = Some(time);
+        self
+    }
+
+    fn ask(&self, more: &[&str], fields: &str, each: impl FnMut(&Entry)) -> Result<(), JournalError> {
+        // no -q: it would also silence the hint that entries of the system are missing
+        let mut arguments: Vec<String> =
+            ["-b", "-o", "json", "--no-pager", "--all"].map(str::to_owned).to_vec();
+        arguments.push(format!("--output-fields={fields}"));
+        if let Some(time) = self.since {
+            arguments.push(format!("--since=@{}.{:06}", time / 1_000_000, time % 1_000_000));
+        }
+        arguments.extend(more.iter().map(|word| (*word).to_owned()));
+        entries(&self.program, &arguments, &self.interrupt, each)
+    }
+
+    /// The kernel's records of forbidden calls, of all units, oldest first.
+    pub fn kernel_records(&self) -> Result<KernelRecords, JournalError> {
+        let mut out = KernelRecords::default();
+        let mut seen = HashSet::new();
+        let newest = format!("--lines={ENTRIES_MAX}");
+        let kind = format!("_AUDIT_TYPE={AUDIT_SECCOMP}");
+        let fields = "MESSAGE,_TRANSPORT,_AUDIT_TYPE,_AUDIT_ID,_SOURCE_REALTIME_TIMESTAMP";
+        let matches = [newest.as_str(), "_TRANSPORT=audit", &kind];
+        self.ask(&matches, fields, |entry| out.take(entry, &mut seen, audit_record))?;
+        let fields = "MESSAGE,_TRANSPORT,SYSLOG_FACILITY";
+        let matches = [newest.as_str(), "--grep=type=1326", "_TRANSPORT=kernel"];
+        let mut kernel =
+            |matches: &[&str]| self.ask(matches, fields, |entry| out.take(entry, &mut seen, kernel_record));
+        match kernel(&matches) {
+            // built without PCRE2
+            Err(JournalError::Failed { .. }) => kernel(&[&newest, "_TRANSPORT=kernel"])?,
+            other => other?,
+        }
+        out.kept.denials.sort_by_key(|denial| denial.time);
+        Ok(out)
+    }
+
+    /// The processes of a unit that died of a signal, as systemd-coredump saw them.
+    pub fn core_dumps(&self, unit: &UnitName) -> Result<Vec<CoreDump>, JournalError> {
+        let mut out = Vec::new();
+        let message = format!("MESSAGE_ID={MESSAGE_COREDUMP}");
+        let unit = format!("COREDUMP_UNIT={unit}");
+        let fields = "_SYSTEMD_UNIT,_UID,COREDUMP_PID,COREDUMP_SIGNAL,COREDUMP_COMM,COREDUMP_EXE,COREDUMP_CMDLINE,\
+                      COREDUMP_TIMESTAMP,_SOURCE_REALTIME_TIMESTAMP";
+        self.ask(&[&message, &unit], fields, |entry| out.extend(core_dump(entry)))?;
+        Ok(out)
+    }
+
+    /// How the manager says that the unit's processes ended, oldest first.
+    pub fn manager_reports(&self, unit: &UnitName) -> Result<Vec<ManagerReport>, JournalError> {
+        let mut out = Vec::new();
+        let unit = format!("UNIT={unit}");
+        let fields =
+            "MESSAGE,_PID,_TRANSPORT,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,_SOURCE_REALTIME_TIMESTAMP";
+        self.ask(&["_PID=1", &unit], fields, |entry| out.extend(manager_report(entry)))?;
+        Ok(out)
+    }
+
+    /// Those of these processes that wrote to the journal as this unit. For a handful of processes: each is a
+    /// question of its own.
+    pub fn pids_of_unit(&self, unit: &UnitName, pids: &BTreeSet<u32>) -> Result<BTreeSet<u32>, JournalError> {
+        let unit = format!("_SYSTEMD_UNIT={unit}");
+        let mut out = BTreeSet::new();
+        for pid in pids.iter().take(PIDS_MAX) {
+            let process = format!("_PID={pid}");
+            self.ask(&["--lines=1", &process, &unit], "_PID", |entry| {
+                out.extend(entry.number::<u32>("_PID"));
+            })?;
+        }
+        Ok(out)
+    }
+
+    /// The last lines of the unit's own log and of what the manager said about it: time and text, oldest first.
+    pub fn last_lines(&self, unit: &UnitName, count: u16) -> Result<Vec<(u64, Untrusted)>, JournalError> {
+        let (own, manager) = (format!("_SYSTEMD_UNIT={unit}"), format!("UNIT={unit}"));
+        let lines = format!("--lines={count}");
+        let mut out = Vec::new();
+        let matches = [lines.as_str(), &own, "+", "_PID=1", &manager];
+        self.ask(&matches, "MESSAGE,_SOURCE_REALTIME_TIMESTAMP", |entry| {
+            let text = entry.bytes("MESSAGE").map(Untrusted::new);
+            out.extend(entry.time().zip(text));
+        })?;
+        Ok(out)
+    }
+}
+
+/// What names a record: its serial number where that is known, and its process and call.
+type Identity = (Option<u64>, u32, u32, u64);
+
+impl KernelRecords {
+    fn take(
+        &mut self,
+        entry: &Entry,
+        seen: &mut HashSet<Identity>,
+        read: impl Fn(&Entry) -> Option<(Result<Record, ()>, Source)>,
+    ) {
+        let (record, source) = match read(entry) {
+            None => return,
+            Some((Err(()), _)) => {
+                self.malformed += 1;
+                return;
+            }
+            Some((Ok(record), source)) => (record, source),
+        };
+        // the serial number restarts with the kernel only, and this is one boot
+        let time = if record.serial.is_some() { 0 } else { record.time_us.unwrap_or_default() };
+        if !seen.insert((record.serial, record.pid, record.number, time)) {
+            return;
+        }
+        match record.denial(source) {
+            Some(denial) => drop(self.kept.push(denial)),
+            None => self.foreign += 1,
+        }
+    }
+}
+
+/// A record that journald received from the kernel's audit. Time and number stand in fields of their own.
+fn audit_record(entry: &Entry) -> Option<(Result<Record, ()>, Source)> {
+    if entry.text("_TRANSPORT")? != "audit" || entry.number::<u16>("_AUDIT_TYPE")? != AUDIT_SECCOMP {
+        return None;
+    }
+    let record = record::parse(&entry.bytes("MESSAGE")?).ok().flatten().ok_or(());
+    let record = record.map(|record| Record {
+        time_us: record.time_us.or_else(|| entry.time()),
+        serial: record.serial.or_else(|| entry.number("_AUDIT_ID")),
+        ..record
+    });
+    Some((record, Source::JournalAudit))
+}
+
+/// A record in the kernel's log. What root wrote to /dev/kmsg comes the same way, with another facility.
+fn kernel_record(entry: &Entry) -> Option<(Result<Record, ()>, Source)> {
+    let facility = entry.text("SYSLOG_FACILITY").unwrap_or_default();
+    if entry.text("_TRANSPORT")? != "kernel" || !matches!(facility.as_str(), "" | "0") {
+        return None;
+    }
+    let message = entry.bytes("MESSAGE")?;
+    if !message.starts_with(b"audit: type=1326 ") {
+        return None;
+    }
+    Some((record::parse(&message).ok().flatten().ok_or(()), Source::JournalKernel))
+}
+
+/// Any service can write an entry with this message ID; only systemd-coredump's own unit is believed.
+fn core_dump(entry: &Entry) -> Option<CoreDump> {
+    if !entry.text("_SYSTEMD_UNIT")?.starts_with("systemd-coredump@") {
+        return None;
+    }
+    let died = entry.number("COREDUMP_TIMESTAMP").or_else(|| entry.time());
+    Some(CoreDump {
+        time: died?,
+        pid: entry.number("COREDUMP_PID")?,
+        signal: entry.number("COREDUMP_SIGNAL")?,
+        comm: Untrusted::new(entry.bytes("COREDUMP_COMM").unwrap_or_default()),
+        exe: entry.bytes("COREDUMP_EXE").map(Untrusted::new),
+        command: entry.bytes("COREDUMP_CMDLINE").map(Untrusted::new),
+    })
+}
+
+/// `Main process exited, code=killed, status=31/SYS` and the like; the unit's other messages are not about an end.
+fn manager_report(entry: &Entry) -> Option<ManagerReport> {
+    if entry.text("_PID")? != "1" || entry.text("_TRANSPORT")? != "journal" {
+        return None;
+    }
+    let code = entry.text("EXIT_CODE");
+    if code.is_none() && entry.text("UNIT_RESULT").is_none() {
+        return None;
+    }
+    let killed = code.is_some_and(|code| code == "killed" || code == "dumped");
+    Some(ManagerReport {
+        time: entry.time()?,
+        sigsys: killed && entry.number::<i32>("EXIT_STATUS") == Some(libc::SIGSYS),
+        command: entry.text("COMMAND"),
+        what: Untrusted::new(entry.bytes("MESSAGE").unwrap_or_default()),
+    })
+}
+
+#[cfg(test)]
+#[path = "journal/tests.rs"]
+mod tests;
