@@ -27,12 +27,13 @@ const FAULTS_MAX: usize = 100;
 /// Who made which call: what people want counted.
 pub type Kind = (Call, Untrusted, Option<Untrusted>);
 
-/// Denials within bounded memory: the first ones whole, the rest counted by call, name and program.
+/// Denials within bounded memory: the first ones whole, and of the rest the first of each kind; the others are
+/// counted by call, name and program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// The denials, in the order in which they came.
     pub denials: Vec<Denial>,
-    /// Those that came after [`DENIALS_MAX`] others, counted.
+    /// Those that came after 100,000 others and are not kept, counted; each kind here is also among the denials.
     pub more: BTreeMap<Kind, u64>,
     /// Those of so many different names that not even counting them by name was possible.
     pub uncounted: u64,
@@ -45,9 +46,14 @@ impl Kept {
             self.denials.push(denial);
             return Some(self.denials.len() - 1);
         }
-        let kind = (denial.call, denial.process.comm, denial.process.exe);
-        if self.more.len() < KINDS_MAX || self.more.contains_key(&kind) {
-            *self.more.entry(kind).or_default() += 1;
+        let kind = (denial.call, denial.process.comm.clone(), denial.process.exe.clone());
+        if let Some(count) = self.more.get_mut(&kind) {
+            *count += 1;
+        } else if self.more.len() < KINDS_MAX {
+            // one of each kind is kept whole, however late it comes
+            self.more.insert(kind, 0);
+            self.denials.push(denial);
+            return Some(self.denials.len() - 1);
         } else {
             self.uncounted += 1;
         }
@@ -315,8 +321,8 @@ mod tests {
         let mut bytes = line(1).repeat(DENIALS_MAX + 5).into_bytes();
         bytes.extend(line(1).replace("\"a\"", "\"b\"").bytes());
         let read = read(&bytes);
-        assert_eq!(read.kept.denials.len(), DENIALS_MAX);
-        assert_eq!(read.kept.more.values().copied().collect::<Vec<_>>(), [5, 1]);
+        assert_eq!(read.kept.denials.len(), DENIALS_MAX + 2);
+        assert_eq!(read.kept.more.values().copied().collect::<Vec<_>>(), [4, 0]);
         assert_eq!(read.kept.total(), 100_006);
     }
 
