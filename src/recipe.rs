@@ -100,7 +100,7 @@ fn propose(
         return Ok(Ending::NothingToDo("nothing has to be allowed".to_owned()));
     };
 
-    let why = reason(seen(evidence, observation), &plan);
+    let why = reason(&desk.report.denials, &plan);
     let date = ZonedDateTime::now().date().to_string();
     let drop_in =
         DropIn::new(&plan, subject.unit(), &subject.drop_in_folder(), &date, &why, &subject.undo_command());
@@ -153,14 +153,13 @@ fn seen<'a>(
     evidence: &'a Evidence,
     observation: Option<&'a Observation>,
 ) -> impl Iterator<Item = &'a Denial> {
-    let logged = evidence.denials.iter().filter(|d| d.attribution.is_some());
+    let logged = evidence.denials.iter().filter(|d| d.is_ours());
     logged.chain(observation.into_iter().flat_map(|o| &o.denials))
 }
 
 fn show_diagnosis(subject: &dyn Subject, evidence: &Evidence, desk: &mut Desk) {
-    let rows = |attributed: bool| -> Vec<DenialRow> {
-        let denials: Vec<Denial> =
-            evidence.denials.iter().filter(|d| d.attribution.is_some() == attributed).cloned().collect();
+    let rows = |ours: bool| -> Vec<DenialRow> {
+        let denials: Vec<Denial> = evidence.denials.iter().filter(|d| d.is_ours() == ours).cloned().collect();
         summary(&denials).iter().map(|s| DenialRow::new(s, subject.policy())).collect()
     };
     desk.report.state.clone_from(&evidence.state);
@@ -195,7 +194,8 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
         };
     };
     let healthy = evidence.outcome.as_ref().is_some_and(Outcome::healthy);
-    let quiet = healthy && !evidence.sigsys && evidence.denials.is_empty() && desk.options.via.is_none();
+    let suspicious = evidence.sigsys || evidence.denials.iter().any(|d| d.attribution.is_some());
+    let quiet = healthy && !suspicious && desk.options.via.is_none();
     if quiet {
         let words = "Nothing to repair: it runs, and no denied call of it is on record. \
                      To replay it all the same, add --via auto";
@@ -248,9 +248,26 @@ fn replay(
     };
     // what the logs said already is not said twice, except for arguments, which they do not have
     rows.retain(|row| !known(row) || !row.arguments.is_empty());
+    for row in &mut rows {
+        confirm(row, &mut desk.report.unattributed);
+    }
     desk.show(&desk.people.denials(&rows));
     desk.report.denials.extend(rows);
     Ok(observation)
+}
+
+/// A call of a program that made it in the replay explains the records of the same that were nobody's.
+fn confirm(row: &mut DenialRow, unattributed: &mut Vec<DenialRow>) {
+    let same = |other: &DenialRow| {
+        (&row.program, &row.exe, &row.call, row.architecture)
+            == (&other.program, &other.exe, &other.call, other.architecture)
+    };
+    if let Some(at) = unattributed.iter().position(same) {
+        let logged = unattributed.remove(at);
+        let parent = row.parent.take().or(logged.parent.clone());
+        let arguments = std::mem::take(&mut row.arguments);
+        *row = DenialRow { parent, arguments, attributed_because: row.attributed_because, ..logged };
+    }
 }
 
 /// The endings without a repair.
@@ -335,24 +352,21 @@ fn other_cause(outcome: Option<&Outcome>, observation: Option<&Observation>) -> 
 }
 
 /// Who was denied what, for the comment in the drop-in: at most three programs.
-fn reason<'a>(denials: impl Iterator<Item = &'a Denial>, plan: &Plan) -> String {
+fn reason(rows: &[DenialRow], plan: &Plan) -> String {
     let mut by_program: Vec<(String, Vec<String>, bool)> = Vec::new();
-    for denial in denials {
-        let call = denial.call.to_string();
-        let needed = plan.needs.calls.contains(&call) || plan.needs.architectures.contains(&denial.call.arch);
-        if !needed {
-            continue;
-        }
-        let program = denial.process.comm.to_string();
-        let killed = denial.effect == Effect::Killed;
+    let needed = |row: &&DenialRow| {
+        plan.needs.calls.contains(&row.call) || plan.needs.architectures.contains(&row.architecture)
+    };
+    for row in rows.iter().filter(needed) {
+        let (program, killed) = (row.program.to_string(), row.effect == "killed");
         match by_program.iter_mut().find(|(p, _, _)| *p == program) {
             Some((_, calls, k)) => {
                 *k |= killed;
-                if !calls.contains(&call) {
-                    calls.push(call);
+                if !calls.contains(&row.call) {
+                    calls.push(row.call.clone());
                 }
             }
-            None => by_program.push((program, vec![call], killed)),
+            None => by_program.push((program, vec![row.call.clone()], killed)),
         }
     }
     let more = by_program.len().saturating_sub(3);

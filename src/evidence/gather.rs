@@ -3,7 +3,7 @@
 use super::attribute::{UnitFacts, attribute};
 use super::journal::{Journal, JournalError};
 use super::log::{self, LogRead};
-use super::{Denial, Source, Untrusted};
+use super::{Denial, Effect, Source, Untrusted};
 use crate::finding::{Code, Finding};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, UnitStatus};
@@ -68,7 +68,7 @@ pub fn from_system(
         },
     };
     let unnamed = attribute(&mut evidence.denials, &dumps, &reports, &facts);
-    for denial in evidence.denials.iter_mut().filter(|d| d.attribution.is_some()) {
+    for denial in evidence.denials.iter_mut().filter(|d| d.is_ours()) {
         name_parent(denial, unit);
     }
     let failing = !status.outcome().healthy();
@@ -220,8 +220,10 @@ fn name_parent(denial: &mut Denial, unit: &Unit) {
 /// What the unit does now, in a sentence.
 fn state(unit: &Unit, status: &UnitStatus, evidence: &Evidence) -> String {
     let name = &unit.name;
-    let killed =
-        evidence.denials.iter().any(|d| d.attribution.is_some() && d.effect == super::Effect::Killed);
+    let killed = |sure: bool| {
+        let mut of_it = evidence.denials.iter().filter(|d| d.attribution.is_some() && d.is_ours() == sure);
+        of_it.any(|d| d.effect == Effect::Killed)
+    };
     match &evidence.outcome {
         None => format!("{name} is not running, and was not started since boot."),
         Some(Outcome::Failed { .. }) if evidence.sigsys && status.restarts_after_failure() => {
@@ -231,8 +233,11 @@ fn state(unit: &Unit, status: &UnitStatus, evidence: &Evidence) -> String {
             format!("{name} has failed: it was killed for a forbidden system call.")
         }
         Some(outcome @ Outcome::Failed { .. }) => format!("{name} {outcome}."),
-        Some(Outcome::Running) if killed => {
+        Some(Outcome::Running) if killed(true) => {
             format!("{name} is {}, but its processes are being killed.", status.active_state)
+        }
+        Some(Outcome::Running) if killed(false) => {
+            format!("{name} is {}, but processes are being killed that may be its.", status.active_state)
         }
         Some(Outcome::Running) => format!("{name} is {}.", status.active_state),
         Some(Outcome::Finished) => format!("{name} is not running; it ended well the last time."),

@@ -99,7 +99,21 @@ pub enum Attribution {
     Replayed,
 }
 
+impl Denial {
+    /// Whether it is known to be one of the unit's.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.attribution.as_ref().is_some_and(Attribution::is_sure)
+    }
+}
+
 impl Attribution {
+    /// Whether this is more than a guess. Only then a denial counts towards a repair.
+    #[must_use]
+    pub fn is_sure(&self) -> bool {
+        *self != Attribution::OnlyCandidate
+    }
+
     /// The reason in words, to follow "because".
     #[must_use]
     pub fn reason(&self) -> &'static str {

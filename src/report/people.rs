@@ -6,6 +6,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
 
+/// So many records that are nobody's are shown; `--json` has them all.
+const MANY: usize = 5;
+
 /// Writes the parts of a report.
 #[derive(Clone, Debug)]
 pub struct People {
@@ -26,8 +29,12 @@ impl People {
         let mut out = format!("{}\n", style(&report.state).bold());
         out.push_str(&self.denials(&report.denials));
         if !report.unattributed.is_empty() {
-            out.push_str("\nWhose processes these were is not known, so they count for nothing:\n");
-            out.push_str(&self.denials(&report.unattributed));
+            out.push_str("\nWhose processes these were is not known; only a replay can tell:\n");
+            let shown = report.unattributed.get(..MANY).unwrap_or(&report.unattributed);
+            out.push_str(&self.denials(shown));
+            if report.unattributed.len() > shown.len() {
+                let _ = writeln!(out, "  and {} more", report.unattributed.len() - shown.len());
+            }
         }
         for finding in &report.findings {
             out.push_str(&finding_text(finding));
