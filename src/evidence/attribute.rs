@@ -141,14 +141,19 @@ impl UnitFacts<'_> {
     }
 }
 
-/// Before the program runs, systemd's executor is called `(name)`: the name in parentheses, or its last 8 bytes
-/// where it is longer (`rename_process_from_path()` in src/core).
+/// Before the program runs, systemd's executor is called `(name)`. Of a longer name it keeps the last 8 bytes (seen
+/// on 247, 252 and 257) or the first 13 (262).
 fn is_executor_of(exe: &[u8], comm: &[u8], program: &[u8]) -> bool {
     let executor = [&b"/lib/systemd/systemd"[..], b"/lib/systemd/systemd-executor"];
     let name = comm.strip_prefix(b"(").and_then(|rest| rest.strip_suffix(b")"));
+    let short = |name: &[u8], base: &[u8]| match name.len() {
+        8 => base.ends_with(name),
+        13 => base.starts_with(name),
+        _ => false,
+    };
     let base = program.rsplit(|b| *b == b'/').next().unwrap_or_default();
     executor.iter().any(|path| exe.strip_prefix(b"/usr").unwrap_or(exe) == *path)
-        && name.is_some_and(|name| name == base || (name.len() >= 8 && base.ends_with(name)))
+        && name.is_some_and(|name| name == base || short(name, base))
 }
 
 fn is_dump_of(dump: &CoreDump, denial: &Denial) -> bool {
@@ -206,7 +211,7 @@ mod tests {
             main_pid: Some(10),
             control_pids: BTreeSet::from([11]),
             journal_pids: BTreeSet::from([12]),
-            programs: vec!["/bin/p".into(), "/bin/long-program-name".into()],
+            programs: vec!["/bin/p".into(), "/bin/a-rather-long-name".into()],
             policy,
             only_candidate: &|_| false,
         }
@@ -294,7 +299,8 @@ mod tests {
         };
         assert!(executor("(p)", "/lib/systemd/systemd"));
         assert!(executor("(p)", "/usr/lib/systemd/systemd-executor"));
-        assert!(executor("(ram-name)", "/usr/lib/systemd/systemd-executor"));
+        assert!(executor("(ong-name)", "/usr/lib/systemd/systemd-executor"));
+        assert!(executor("(a-rather-long)", "/usr/lib/systemd/systemd-executor"));
         assert!(!executor("(ame)", "/usr/lib/systemd/systemd-executor"));
         assert!(!executor("(p)", "/tmp/lib/systemd/systemd"));
         assert!(!executor("p", "/usr/lib/systemd/systemd"));
