@@ -5,7 +5,7 @@ use super::journal::{CoreDump, ManagerReport};
 use super::{Attribution, Denial, Effect, Untrusted};
 use crate::policy::{Action, Policy};
 use crate::syscalls::Call;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -15,17 +15,22 @@ const DUMP_WITHIN_US: u64 = 10_000_000;
 /// The manager reports a dead child within milliseconds; this is for a busy one.
 const REPORT_WITHIN_US: u64 = 2_000_000;
 
+/// Process IDs come round again, on a small system within minutes.
+const SAME_PROCESS_WITHIN_US: u64 = 60_000_000;
+
 /// The kernel rounds the record's time to its clock tick.
 const TICK_US: u64 = 10_000;
 
 /// What is known about the unit.
 pub struct UnitFacts<'a> {
-    /// The main process; nothing where there is none.
+    /// The main process; nothing where there is none, or where kernel records count processes differently.
     pub main_pid: Option<u32>,
+    /// When it began and ended, in microseconds since the epoch; an end of 0: not yet.
+    pub main_times: (u64, u64),
     /// The control processes that are known.
     pub control_pids: BTreeSet<u32>,
-    /// The processes that wrote to the journal as this unit.
-    pub journal_pids: BTreeSet<u32>,
+    /// The processes that wrote to the journal as this unit, and when they did so last.
+    pub journal_pids: BTreeMap<u32, u64>,
     /// The programs of the unit's commands, as absolute paths; where they are links, also what they lead to.
     pub programs: Vec<PathBuf>,
     /// What the unit forbids.
@@ -82,13 +87,21 @@ impl UnitFacts<'_> {
         }
         if dumps.iter().any(|dump| is_dump_of(dump, denial)) {
             Some(Attribution::CoreDump)
-        } else if self.main_pid == Some(pid) || self.control_pids.contains(&pid) {
+        } else if (self.main_pid == Some(pid) && self.main_lived(denial)) || self.control_pids.contains(&pid)
+        {
             Some(Attribution::MainProcess)
-        } else if self.journal_pids.contains(&pid) {
+        } else if self.journal_pids.get(&pid).is_some_and(|time| is_near(denial, *time)) {
             Some(Attribution::JournalOfProcess)
         } else {
             None
         }
+    }
+
+    /// Process IDs are used again: only a record from the main process's own time is about it.
+    fn main_lived(&self, denial: &Denial) -> bool {
+        let (began, ended) = self.main_times;
+        let end = if ended == 0 || ended < began { u64::MAX } else { ended.saturating_add(REPORT_WITHIN_US) };
+        denial.time.is_some_and(|time| (began.saturating_sub(TICK_US)..=end).contains(&time))
     }
 
     /// The manager reaped one process of this unit: the one record before it that can be meant, if there is one.
@@ -163,6 +176,11 @@ fn is_dump_of(dump: &CoreDump, denial: &Denial) -> bool {
         && denial.time.is_some_and(|time| time.abs_diff(dump.time) <= DUMP_WITHIN_US)
 }
 
+/// A process that wrote to the journal about when it was denied something is the same process.
+fn is_near(denial: &Denial, time: u64) -> bool {
+    denial.time.is_some_and(|denied| denied.abs_diff(time) <= SAME_PROCESS_WITHIN_US)
+}
+
 /// The report follows the record.
 fn is_report_of(report: u64, record: u64) -> bool {
     (record.saturating_sub(TICK_US)..=record.saturating_add(REPORT_WITHIN_US)).contains(&report)
@@ -210,7 +228,8 @@ mod tests {
         UnitFacts {
             main_pid: Some(10),
             control_pids: BTreeSet::from([11]),
-            journal_pids: BTreeSet::from([12]),
+            main_times: (0, 0),
+            journal_pids: BTreeMap::from([(12, 100 * S)]),
             programs: vec!["/bin/p".into(), "/bin/a-rather-long-name".into()],
             policy,
             only_candidate: &|_| false,

@@ -15,7 +15,7 @@ use crate::syscalls::Call;
 use crate::unit::exec::Stage;
 use crate::unit::{Unit, UnitName};
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -44,10 +44,13 @@ pub fn from_system(
     add_named_log(&mut evidence, unit, policy, options)?;
     evidence.denials.retain(|d| policy.decide(d.call).denies());
 
+    // in another PID namespace than the kernel's records, process IDs tell nothing
+    let same_processes = options.proc_root == Path::new("/proc");
     let (dumps, reports, journal_pids) = match &journal {
-        None => (Vec::new(), Vec::new(), BTreeSet::new()),
+        None => (Vec::new(), Vec::new(), BTreeMap::new()),
         Some(journal) => {
-            let pids: BTreeSet<u32> = evidence.denials.iter().map(|d| d.process.pid).collect();
+            let denials = evidence.denials.iter().filter(|_| same_processes);
+            let pids: BTreeSet<u32> = denials.map(|d| d.process.pid).collect();
             (
                 ask(&mut evidence, journal.core_dumps(&unit.name))?,
                 ask(&mut evidence, journal.manager_reports(&unit.name))?,
@@ -57,8 +60,9 @@ pub fn from_system(
     };
     let others = OnceCell::new();
     let facts = UnitFacts {
-        main_pid: status.pids.first().copied(),
-        control_pids: status.pids.iter().skip(1).copied().collect(),
+        main_pid: status.pids.first().copied().filter(|_| same_processes),
+        main_times: status.main_times,
+        control_pids: status.pids.iter().skip(1).copied().filter(|_| same_processes).collect(),
         journal_pids,
         programs: programs(unit, &Root::default()),
         policy,
@@ -176,8 +180,9 @@ fn note_malformed(evidence: &mut Evidence, log: &str, read: &LogRead) {
 fn own_programs(evidence: &mut Evidence, unit: &Unit, policy: &Policy, root: &Root) {
     let facts = UnitFacts {
         main_pid: None,
+        main_times: (0, 0),
         control_pids: BTreeSet::new(),
-        journal_pids: BTreeSet::new(),
+        journal_pids: BTreeMap::new(),
         programs: programs(unit, root),
         policy,
         only_candidate: &|_| false,

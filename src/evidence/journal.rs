@@ -10,7 +10,7 @@ use super::{Source, Untrusted};
 use crate::interrupt::Interrupt;
 use crate::unit::UnitName;
 use ask::{Entry, entries};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -193,15 +193,19 @@ impl Journal {
         Ok(out)
     }
 
-    /// Those of these processes that wrote to the journal as this unit. For a handful of processes: each is a
+    /// Those of these processes that wrote to the journal as this unit, and when they did so last. For a handful of processes: each is a
     /// question of its own.
-    pub fn pids_of_unit(&self, unit: &UnitName, pids: &BTreeSet<u32>) -> Result<BTreeSet<u32>, JournalError> {
+    pub fn pids_of_unit(
+        &self,
+        unit: &UnitName,
+        pids: &BTreeSet<u32>,
+    ) -> Result<BTreeMap<u32, u64>, JournalError> {
         let unit = format!("_SYSTEMD_UNIT={unit}");
-        let mut out = BTreeSet::new();
+        let mut out = BTreeMap::new();
         for pid in pids.iter().take(PIDS_MAX) {
             let process = format!("_PID={pid}");
-            self.ask(&["--lines=1", &process, &unit], "_PID", |entry| {
-                out.extend(entry.number::<u32>("_PID"));
+            self.ask(&["--lines=1", &process, &unit], "_PID,_SOURCE_REALTIME_TIMESTAMP", |entry| {
+                out.extend(entry.number::<u32>("_PID").zip(entry.time()));
             })?;
         }
         Ok(out)

@@ -76,12 +76,13 @@ impl SystemManager {
                 Some(2 | 3) => status.and_then(|s| i32::try_from(s).ok()).map(Exit::Signal),
                 _ => None,
             },
-            ran: service.number("ExecMainStartTimestamp").is_some_and(|t| t != 0),
+            ran: service.time("ExecMainStartTimestamp") != 0,
             pids: ["MainPID", "ExecMainPID", "ControlPID"]
                 .into_iter()
                 .filter_map(|key| u32::try_from(service.number(key)?).ok())
                 .filter(|pid| *pid != 0)
                 .collect(),
+            main_times: (service.time("ExecMainStartTimestamp"), service.time("ExecMainExitTimestamp")),
             control_group: service.text("ControlGroup"),
             restarts: service.number("NRestarts").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
             filter: service.filter(),
@@ -222,6 +223,10 @@ impl Reader {
         let unsigned = || self.get::<u32>(key).map(i64::from);
         let signed = || self.get::<i32>(key).map(i64::from);
         unsigned().or_else(signed).or_else(|| self.get::<u64>(key).and_then(|n| i64::try_from(n).ok()))
+    }
+
+    fn time(&self, key: &str) -> u64 {
+        self.get(key).unwrap_or_default()
     }
 
     fn filter(&self) -> (bool, std::collections::BTreeSet<String>) {

@@ -69,6 +69,9 @@ pub struct UnitStatus {
     pub pids: Vec<u32>,
     /// `ControlGroup=`; empty when it does not run.
     pub control_group: String,
+    /// When the main process began and ended, in microseconds since the epoch (`ExecMainStartTimestamp=`,
+    /// `ExecMainExitTimestamp=`); 0: not yet.
+    pub main_times: (u64, u64),
     /// `NRestarts=`.
     pub restarts: u32,
     /// `SystemCallFilter=`: whether it is an allow list, and its names.

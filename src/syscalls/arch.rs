@@ -106,7 +106,7 @@ impl Arch {
     #[must_use]
     pub fn name(self, number: u32) -> Option<&'static str> {
         let id = usize::try_from(number).ok()?;
-        match self {
+        let name = match self {
             Arch::X86_64 => x86_64::Sysno::new(id).map(|s| s.name()),
             // from 512 on x32 has numbers of its own for calls whose structures differ (syscall_64.tbl, "x32")
             Arch::X32 if number < 512 => x86_64::Sysno::new(id).map(|s| s.name()),
@@ -115,7 +115,9 @@ impl Arch {
             Arch::Arm64 => aarch64::Sysno::new(id).map(|s| s.name()),
             Arch::Arm => arm::Sysno::new(id).map(|s| s.name()),
             Arch::Riscv64 => riscv64::Sysno::new(id).map(|s| s.name()),
-        }
+        };
+        // the crate's name for the call `break`, which is a word of Rust
+        name.map(|n| n.strip_prefix("r#").unwrap_or(n))
     }
 
     /// The number of a call's name.
@@ -127,6 +129,7 @@ impl Arch {
         }
         let id = match self {
             Arch::X86_64 | Arch::X32 => x86_64::Sysno::from_str(name).ok()?.id(),
+            Arch::X86 if name == "break" => x86::Sysno::r#break.id(),
             Arch::X86 => x86::Sysno::from_str(name).ok()?.id(),
             Arch::Arm64 => aarch64::Sysno::from_str(name).ok()?.id(),
             Arch::Arm => arm::Sysno::from_str(name).ok()?.id(),
