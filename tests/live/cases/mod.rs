@@ -1,5 +1,6 @@
 //! The cases. Each is a function that takes a bed and panics when something is not as it should be.
 
+mod founding;
 mod groups;
 mod harness;
 mod repair;
@@ -39,5 +40,5 @@ impl Case {
 
 /// Every case, in the order in which they run.
 pub fn all() -> Vec<Case> {
-    [harness::CASES, groups::CASES, repair::CASES].concat()
+    [harness::CASES, groups::CASES, founding::CASES, repair::CASES].concat()
 }
