@@ -9,6 +9,7 @@ use crate::replay::{Observation, Outcome};
 use crate::report::{DenialRow, FindingRow, People, RepairRow, ReplayRow, Report};
 use crate::subject::{Evidence, Failure, Subject, Verdict};
 use jiff::ZonedDateTime;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -120,8 +121,8 @@ fn propose(
     };
 
     let store = subject.store();
-    let receipt = receipt_for(subject, &store, &diff, &plan, &why)?;
     let former = store.load(&subject.unit().name).map_err(|e| Failure::System(e.to_string()))?;
+    let receipt = receipt_for(subject, former.clone(), &diff, &plan, &why);
     save(&store, &receipt)?; // first: a run that is killed between the two can still be taken back
     if let Err(error) = change::apply(&subject.root(), &diff, &approval) {
         restore_receipt(&store, subject, former.as_ref())?;
@@ -132,7 +133,7 @@ fn propose(
     if let Ok(Verdict::Works(how)) = verdict {
         save(&store, &Receipt { verified: true, ..receipt })?;
         desk.report.verdict = Some(how.clone());
-        return Ok(Ending::Repaired(format!("Repaired: {how}. Undo: {}", subject.undo_command())));
+        return Ok(Ending::Repaired(format!("Repaired: {how}.\nUndo: {}", subject.undo_command())));
     }
     let undone = change::undo(&subject.root(), &diff)
         .map_err(|e| Failure::System(format!("THE REPAIR COULD NOT BE TAKEN BACK: {e}")))
@@ -184,7 +185,7 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
     if desk.options.no_replay {
         return Ok(MayReplay::No);
     }
-    let Some(question) = subject.replay_question() else {
+    let Some(consequence) = subject.replay_consequence() else {
         return match subject.replay_notice() {
             Ok(_) => Ok(MayReplay::Yes(None)),
             Err(why) => {
@@ -208,7 +209,7 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
         eprintln!("unitfix: no replay: {why}");
         return Ok(MayReplay::No);
     }
-    match desk.prompt.ask(&question) {
+    match desk.prompt.ask(&consequence, "Replay it?") {
         Answer::Approved(approval) => Ok(MayReplay::Yes(Some(approval))),
         Answer::Declined => {
             eprintln!("Not replayed: judging from the logs alone.");
@@ -353,31 +354,37 @@ fn other_cause(outcome: Option<&Outcome>, observation: Option<&Observation>) -> 
 
 /// Who was denied what, for the comment in the drop-in: at most three programs.
 fn reason(rows: &[DenialRow], plan: &Plan) -> String {
-    let mut by_program: Vec<(String, Vec<String>, bool)> = Vec::new();
+    let mut by_program: Vec<(String, BTreeSet<&str>, BTreeSet<&str>)> = Vec::new();
     let needed = |row: &&DenialRow| {
         plan.needs.calls.contains(&row.call) || plan.needs.architectures.contains(&row.architecture)
     };
     for row in rows.iter().filter(needed) {
-        let (program, killed) = (row.program.to_string(), row.effect == "killed");
-        match by_program.iter_mut().find(|(p, _, _)| *p == program) {
-            Some((_, calls, k)) => {
-                *k |= killed;
-                if !calls.contains(&row.call) {
-                    calls.push(row.call.clone());
-                }
-            }
-            None => by_program.push((program, vec![row.call.clone()], killed)),
-        }
+        let program = row.program.to_string();
+        let at = by_program.iter().position(|(p, _, _)| *p == program).unwrap_or_else(|| {
+            by_program.push((program, BTreeSet::new(), BTreeSet::new()));
+            by_program.len() - 1
+        });
+        let (_, killed, denied) = &mut by_program[at];
+        if row.effect == "killed" {
+            killed.insert(&row.call)
+        } else {
+            denied.insert(&row.call)
+        };
     }
     let more = by_program.len().saturating_sub(3);
-    let mut parts: Vec<String> = by_program
-        .iter()
-        .take(3)
-        .map(|(program, calls, killed)| {
-            let what = if *killed { "was killed for calling" } else { "was denied" };
-            format!("{program} {what} {}", crate::plan::list(calls))
-        })
-        .collect();
+    let mut parts = Vec::new();
+    for (program, killed, denied) in by_program.iter().take(3) {
+        let denied: BTreeSet<_> = denied.difference(killed).collect();
+        parts.push(match (killed.is_empty(), denied.is_empty()) {
+            (true, _) => format!("{program} was denied {}", crate::plan::list(denied)),
+            (_, true) => format!("{program} was killed for calling {}", crate::plan::list(killed)),
+            _ => format!(
+                "{program} was killed for calling {}, and is denied {}",
+                crate::plan::list(killed),
+                crate::plan::list(denied)
+            ),
+        });
+    }
     if more > 0 {
         parts.push(format!("and {more} more programs"));
     }
@@ -422,7 +429,8 @@ fn approve(subject: &dyn Subject, desk: &Desk) -> Result<Approval, Ending> {
         let command = format!("unitfix {} --apply", subject.label());
         return Err(Ending::Proposed(format!("Nothing was changed. To write it: {command}")));
     }
-    match desk.prompt.ask(&format!("{}?", subject.apply_question())) {
+    let (consequence, question) = subject.apply_question();
+    match desk.prompt.ask(&consequence, &question) {
         Answer::Approved(approval) => Ok(approval),
         Answer::Declined => Err(Ending::Proposed("Nothing was changed.".to_owned())),
         Answer::NobodyToAsk => Err(Ending::Proposed(
@@ -432,14 +440,14 @@ fn approve(subject: &dyn Subject, desk: &Desk) -> Result<Approval, Ending> {
     }
 }
 
+/// The receipt of this repair, which continues an earlier one of the same unit.
 fn receipt_for(
     subject: &dyn Subject,
-    store: &Store,
+    former: Option<Receipt>,
     diff: &change::Diff,
     plan: &Plan,
     why: &str,
-) -> Result<Receipt, Failure> {
-    let former = store.load(&subject.unit().name).map_err(|e| Failure::System(e.to_string()))?;
+) -> Receipt {
     let mut receipt = former.unwrap_or_else(|| Receipt {
         unit: subject.unit().name.to_string(),
         written: String::new(),
@@ -454,7 +462,7 @@ fn receipt_for(
     receipt.calls.sort();
     receipt.calls.dedup();
     receipt.verified = false;
-    Ok(receipt.continued(diff))
+    receipt.continued(diff)
 }
 
 fn save(store: &Store, receipt: &Receipt) -> Result<(), Failure> {

@@ -42,7 +42,7 @@ pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, F
         (Some(_), false) => "Take this back and reload?".to_owned(),
         (Some(_), true) => format!("Take this back, reload and restart {name}?"),
     };
-    let approval = match prompt.ask(&question) {
+    let approval = match prompt.ask("", &question) {
         Answer::Approved(approval) => approval,
         Answer::Declined => return Ok(Ending::Proposed("Nothing was changed.".to_owned())),
         Answer::NobodyToAsk => {
@@ -92,7 +92,7 @@ pub fn revert_file(path: &Path, prompt: &Prompt) -> Result<Ending, Failure> {
         return Ok(Ending::NothingToDo(format!("unitfix wrote nothing in {}.", folder.display())));
     }
     print!("{}", People::default().diff(&diff.unified()));
-    match prompt.ask("Take this back?") {
+    match prompt.ask("", "Take this back?") {
         Answer::Approved(approval) => {
             change::apply(&root, &diff, &approval).map_err(|e| Failure::System(e.to_string()))?;
             Ok(Ending::NothingToDo("Taken back.".to_owned()))

@@ -48,14 +48,18 @@ impl Prompt {
         self.yes == Yes::Given || (std::io::stdin().is_terminal() && std::io::stderr().is_terminal())
     }
 
-    /// Ask one question. Only `y` and `yes` approve; anything else, end of input and signals decline.
+    /// Say what a yes does, and ask one short question. Only `y` and `yes` approve; anything else, end of input and
+    /// signals decline.
     #[must_use]
-    pub fn ask(&self, question: &str) -> Answer {
+    pub fn ask(&self, consequence: &str, question: &str) -> Answer {
         if self.yes == Yes::Given {
             return Answer::Approved(Approval { _private: () });
         }
         if !self.somebody_there() {
             return Answer::NobodyToAsk;
+        }
+        if !consequence.is_empty() {
+            eprintln!("\n{consequence}");
         }
         match self.read_answer(question).as_deref() {
             Some("y" | "Y" | "yes" | "Yes" | "YES") => Answer::Approved(Approval { _private: () }),

@@ -8,6 +8,7 @@ use crate::manager::{Manager, ManagerError, Patience, UnitStatus};
 use crate::root::Root;
 use crate::unit::UnitName;
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -70,7 +71,10 @@ pub struct Session<'a> {
     manager: &'a dyn Manager,
     unit: &'a UnitName,
     note: Note,
+    /// The drop-in is in.
     open: bool,
+    /// The unit was restarted under it.
+    disturbed: Cell<bool>,
 }
 
 impl<'a> Session<'a> {
@@ -86,7 +90,7 @@ impl<'a> Session<'a> {
         let file = last_name("zz-unitfix-replay", names);
         let drop_in = Path::new("/run/systemd/system").join(format!("{unit}.d")).join(file);
         let note = Note { drop_in, standing: Standing::of(status) };
-        let mut session = Session { manager, unit, note, open: true };
+        let mut session = Session { manager, unit, note, open: true, disturbed: Cell::new(false) };
         if let Err(error) = session.write(text) {
             session.take_away();
             session.open = false;
@@ -104,6 +108,7 @@ impl<'a> Session<'a> {
 
     /// Restart the unit and watch it.
     pub fn run(&self, observe: Duration, interrupt: &Interrupt) -> Result<(Outcome, Duration), ManagerError> {
+        self.disturbed.set(true);
         restart_and_watch(self.manager, self.unit, observe, interrupt)
     }
 
@@ -118,7 +123,11 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.take_away();
-        put_back(self.manager, self.unit, self.note.standing)?;
+        if self.disturbed.get() {
+            put_back(self.manager, self.unit, self.note.standing)?;
+        } else {
+            self.manager.reload()?;
+        }
         // last: until here the next run would have to finish this
         let _ = replace(&Root::default(), &note_path(self.unit), None, false);
         Ok(())
@@ -135,7 +144,7 @@ impl Drop for Session<'_> {
         if !self.open {
             return;
         }
-        let failed_before = self.note.standing == Standing::Failed;
+        let failed_before = self.note.standing == Standing::Failed && self.disturbed.get();
         let mut result = self.close();
         if failed_before && result.is_ok() {
             result = fail_again(self.manager, self.unit).map_err(Into::into);
@@ -213,7 +222,7 @@ pub fn recover(manager: &dyn Manager, unit: &UnitName) -> Result<(), SessionErro
     let io = |error| SessionError::Io { path: path.clone(), error };
     let bytes = Root::default().read(&path).map_err(io)?;
     let note: Note = serde_json::from_slice(&bytes).map_err(|e| io(io::Error::other(e)))?;
-    let mut session = Session { manager, unit, note, open: true };
+    let mut session = Session { manager, unit, note, open: true, disturbed: Cell::new(true) };
     session.close()
 }
 

@@ -28,7 +28,13 @@ impl People {
     pub fn diagnosis(&self, report: &Report) -> String {
         let mut out = format!("{}\n", style(&report.state).bold());
         out.push_str(&self.denials(&report.denials));
-        if !report.unattributed.is_empty() {
+        if !report.unattributed.is_empty() && !report.denials.is_empty() {
+            let count: usize = report.unattributed.iter().map(|row| row.count).sum();
+            let _ = writeln!(
+                out,
+                "  ({count} more records are of processes of which it is not known whose they were)"
+            );
+        } else if !report.unattributed.is_empty() {
             out.push_str("\nWhose processes these were is not known; only a replay can tell:\n");
             let shown = report.unattributed.get(..MANY).unwrap_or(&report.unattributed);
             out.push_str(&self.denials(shown));
@@ -161,6 +167,7 @@ fn decisions(rows: &[DenialRow]) -> String {
             None => seen.push((token, vec![&row.call])),
         }
     }
+    seen.sort_by_key(|(token, _)| (&token.file, token.line, token.column));
     let mut out = String::new();
     for (token, calls) in seen {
         let words = token.words.replacen(calls[0], &crate::plan::list(&calls), 1);

@@ -111,7 +111,7 @@ impl Subject for UnitFile {
         Ok(evidence)
     }
 
-    fn replay_question(&self) -> Option<String> {
+    fn replay_consequence(&self) -> Option<String> {
         None
     }
 
@@ -143,8 +143,8 @@ impl Subject for UnitFile {
         }))
     }
 
-    fn apply_question(&self) -> String {
-        "Write this".to_owned()
+    fn apply_question(&self) -> (String, String) {
+        (String::new(), "Write this?".to_owned())
     }
 
     fn put_in_force(&self, _plan: &Plan, _drop_in: &DropIn) -> Result<Verdict, Failure> {

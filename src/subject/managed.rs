@@ -248,18 +248,14 @@ impl Subject for ManagedUnit<'_> {
         gather::from_system(&self.unit, &self.policy, &self.status, self.manager, &self.options)
     }
 
-    fn replay_question(&self) -> Option<String> {
+    fn replay_consequence(&self) -> Option<String> {
         let name = &self.unit.name;
-        let ways = match self.options.via {
-            Via::Auto | Via::Log => "in complain mode",
-            Via::Strace => "under strace",
-        };
         let back = match Standing::of(&self.status) {
             Standing::Up => "then restarts it under its own",
             Standing::Failed | Standing::Down => "then stops it",
         };
         Some(format!(
-            "Replay {name} {ways}? This restarts it, runs it for {} s without its system call filter, {back}.",
+            "A replay restarts {name}, runs it for {} s without its system call filter, {back}.",
             self.options.observe.as_secs()
         ))
     }
@@ -302,9 +298,12 @@ impl Subject for ManagedUnit<'_> {
         Ok(None) // the manager can only prove it by running it: after it is written
     }
 
-    fn apply_question(&self) -> String {
-        let name = &self.unit.name;
-        format!("Write this, reload, restart {name} and watch it for {} s", self.options.observe.as_secs())
+    fn apply_question(&self) -> (String, String) {
+        let (name, seconds) = (&self.unit.name, self.options.observe.as_secs());
+        (
+            format!("A yes writes this, reloads systemd, restarts {name} and watches it for {seconds} s."),
+            "Write this, reload and restart?".to_owned(),
+        )
     }
 
     fn put_in_force(&self, plan: &Plan, drop_in: &DropIn) -> Result<Verdict, Failure> {

@@ -87,16 +87,16 @@ pub trait Subject {
     fn undo_command(&self) -> String;
     /// The logs.
     fn evidence(&self) -> Result<Evidence, Failure>;
-    /// What a replay does to the running system, as a question; nothing: it disturbs nothing.
-    fn replay_question(&self) -> Option<String>;
+    /// What a replay does to the running system, in a sentence; nothing: it disturbs nothing.
+    fn replay_consequence(&self) -> Option<String>;
     /// What to say while it goes on; nothing: it cannot be replayed, and why.
     fn replay_notice(&self) -> Result<String, String>;
     /// Run it once with forbidden calls let through. `seen` are the denials that are known already.
     fn observe(&self, seen: &[Denial], approved: Option<&Approval>) -> Result<Observation, Failure>;
     /// Show that a repair works without writing it, where that is possible.
     fn prove(&self, drop_in: &DropIn) -> Result<Option<Verdict>, Failure>;
-    /// The question before writing, without the question mark.
-    fn apply_question(&self) -> String;
+    /// What applying does, and the question before it.
+    fn apply_question(&self) -> (String, String);
     /// The repair is written: put it in force and see whether it helps.
     fn put_in_force(&self, plan: &Plan, drop_in: &DropIn) -> Result<Verdict, Failure>;
     /// The repair was taken back: make that true for the running unit as well.

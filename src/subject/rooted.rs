@@ -93,7 +93,7 @@ impl Subject for RootedUnit {
         gather::from_root(&self.root, &self.unit, &self.policy, &self.options)
     }
 
-    fn replay_question(&self) -> Option<String> {
+    fn replay_consequence(&self) -> Option<String> {
         None
     }
 
@@ -109,8 +109,8 @@ impl Subject for RootedUnit {
         Ok(None)
     }
 
-    fn apply_question(&self) -> String {
-        format!("Write this below {}", self.folder().display())
+    fn apply_question(&self) -> (String, String) {
+        (String::new(), format!("Write this below {}?", self.folder().display()))
     }
 
     fn put_in_force(&self, _plan: &Plan, drop_in: &DropIn) -> Result<Verdict, Failure> {
