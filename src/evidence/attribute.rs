@@ -107,7 +107,7 @@ impl UnitFacts<'_> {
     /// The manager reaped one process of this unit: the one record before it that can be meant, if there is one.
     fn reported(&self, denials: &mut [Denial], report: &ManagerReport) {
         let near = |d: &Denial| d.time.is_some_and(|time| is_report_of(report.time, time));
-        let killed = |d: &Denial| d.effect == Effect::Killed && self.kills(d.call);
+        let killed = |d: &Denial| d.effect == Effect::Killed && !d.process.login && self.kills(d.call);
         let near: Vec<usize> =
             (0..denials.len()).filter(|at| denials.get(*at).is_some_and(|d| near(d) && killed(d))).collect();
         // the manager speaks once of each death, and a surer reason has told of this one already
@@ -129,7 +129,7 @@ impl UnitFacts<'_> {
             Effect::Killed => self.kills(denial.call),
             Effect::Recorded | Effect::Failed(_) => self.policy.decide(denial.call).denies(),
         };
-        if !fits {
+        if !fits || denial.process.login {
             None
         } else if self.is_own(denial) {
             Some(Attribution::OwnProgram)
@@ -207,7 +207,7 @@ mod tests {
         Denial {
             call: Call { arch: Arch::native(), number },
             effect: Effect::Killed,
-            process: Process { pid, comm, exe: Some(Untrusted::new(exe)), parent: None },
+            process: Process { pid, comm, exe: Some(Untrusted::new(exe)), parent: None, login: false },
             time: Some(time),
             source: Source::JournalAudit,
             attribution: None,
@@ -265,6 +265,15 @@ mod tests {
         let only = UnitFacts { only_candidate: &|_| true, ..facts(&policy) };
         assert_eq!(attributed(&[at(14, "/bin/c")], &[], &only), [Some(Attribution::OnlyCandidate)]);
         assert_eq!(attributed(&[at(14, "/bin/c")], &[], &facts(&policy)), [None]);
+    }
+
+    #[test]
+    fn whoever_logged_in_can_run_the_program_too() {
+        let policy = policy("SystemCallFilter=~chown");
+        let only = UnitFacts { only_candidate: &|_| true, ..facts(&policy) };
+        let mut forged = kill(14, "/bin/p", "chown", 100 * S);
+        forged.process.login = true;
+        assert_eq!(attributed(&[forged], &[report(100 * S)], &only), [None]);
     }
 
     #[test]

@@ -57,6 +57,9 @@ pub struct Process {
     pub exe: Option<Untrusted>,
     /// The name of its parent, where that could be seen.
     pub parent: Option<Untrusted>,
+    /// It descends from somebody's login, as processes of system services do not. The kernel keeps this, and a
+    /// process cannot take it off: whoever logged in can run a service's program under a filter of his own.
+    pub login: bool,
 }
 
 /// Where a denial was read.

@@ -97,7 +97,8 @@ impl Record {
     #[must_use]
     pub fn denial(self, source: Source) -> Option<Denial> {
         let (call, effect) = (self.call?, self.effect()?);
-        let process = Process { pid: self.pid, comm: self.comm, exe: self.exe, parent: None };
+        let login = self.login != NOBODY_LOGGED_IN;
+        let process = Process { pid: self.pid, comm: self.comm, exe: self.exe, parent: None, login };
         Some(Denial {
             call,
             effect,

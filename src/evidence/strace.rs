@@ -170,7 +170,13 @@ impl Reading<'_> {
     fn process(&mut self, pid: u32) -> Process {
         let program = self.processes.get(pid).program.clone();
         let parent = self.processes.parent_program(pid).map(|program| comm(Some(program)));
-        Process { pid, comm: comm(program.as_deref()), exe: program.map(Untrusted::new), parent }
+        Process {
+            pid,
+            comm: comm(program.as_deref()),
+            exe: program.map(Untrusted::new),
+            parent,
+            login: false,
+        }
     }
 
     /// What a call that has returned means for the processes.

@@ -46,8 +46,6 @@ pub struct Sound {
     pub denial: Denial,
     /// The control group of the process; nothing where it was gone already.
     pub cgroup: Option<String>,
-    /// It descends from no login, as the processes of services do. A user cannot take this off a process.
-    pub of_a_service: bool,
 }
 
 /// An open audit socket with a thread that reads it.
@@ -188,7 +186,6 @@ impl Reader {
         let Ok(Some(record)) = record::parse(payload) else { return };
         let folder = self.proc_root.join(record.pid.to_string());
         let cgroup = control_group(&folder);
-        let of_a_service = record.login == record::NOBODY_LOGGED_IN;
         let Some(mut denial) = record.denial(Source::AuditSocket) else { return };
         let who = (denial.process.comm.clone(), denial.process.exe.clone(), cgroup.clone());
         let key = (denial.call, denial.effect, who);
@@ -202,7 +199,7 @@ impl Reader {
         self.seen.insert(key);
         denial.process.parent = cgroup.as_deref().and_then(|own| parent(&folder, &self.proc_root, own));
         let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.sounds.push(Sound { denial, cgroup, of_a_service });
+        heard.sounds.push(Sound { denial, cgroup });
         self.shared.bell.notify_all();
     }
 }

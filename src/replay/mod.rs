@@ -67,9 +67,8 @@ impl Replay<'_> {
         let runs = |exe: &Option<Untrusted>| exe.as_ref().is_some_and(|exe| programs.contains(exe));
         let attribution = |sound: &Sound| match &sound.cgroup {
             Some(cgroup) => self.owns(cgroup).then_some(Attribution::ControlGroup),
-            None => {
-                (sound.of_a_service && runs(&sound.denial.process.exe)).then_some(Attribution::OwnProgram)
-            }
+            None => (!sound.denial.process.login && runs(&sound.denial.process.exe))
+                .then_some(Attribution::OwnProgram),
         };
         let ours = heard.sounds.iter().filter_map(|s| Some((s, attribution(s)?)));
         ours.filter(|(sound, _)| self.policy.decide(sound.denial.call).denies())

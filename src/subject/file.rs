@@ -1,7 +1,7 @@
 //! A bare unit file: replayed here, without a service manager, and its repair proven before it is offered.
 
 use super::managed::{groups, load_failure};
-use super::{Evidence, Failure, Subject, SubjectOptions, Verdict, etc_folder};
+use super::{Evidence, Failure, Judged, Subject, SubjectOptions, Verdict, etc_folder};
 use crate::change::{Approval, Store};
 use crate::evidence::{Denial, gather};
 use crate::plan::{DropIn, Plan};
@@ -9,7 +9,6 @@ use crate::policy::Policy;
 use crate::replay::{Observation, local};
 use crate::root::Root;
 use crate::syscalls::Groups;
-use crate::unit::exec::Stage;
 use crate::unit::{Unit, drop_in_folder};
 use std::path::{Path, PathBuf};
 
@@ -18,9 +17,7 @@ pub struct UnitFile {
     path: PathBuf,
     /// Where a repair is written: below this root, or beside the file.
     below: Option<Root>,
-    unit: Unit,
-    policy: Policy,
-    groups: Groups,
+    judged: Judged,
     options: SubjectOptions,
 }
 
@@ -31,16 +28,9 @@ impl UnitFile {
             return Err(Failure::Usage(format!("there is no file {}", path.display())));
         }
         let mut unit = Unit::at_path(path).map_err(load_failure)?;
-        if unit.commands(Stage::Start).is_empty() {
-            return Err(Failure::Hopeless(format!(
-                "{} has no ExecStart=: nothing runs that could be denied",
-                path.display()
-            )));
-        }
         let version = installed_version().unwrap_or_else(Groups::newest_version);
         let groups = groups(version, &mut unit.findings)?;
-        let policy = Policy::evaluate(&unit, &groups);
-        Ok(UnitFile { path: path.to_owned(), below, unit, policy, groups, options })
+        Ok(UnitFile { path: path.to_owned(), below, judged: Judged::new(unit, groups)?, options })
     }
 
     fn local(&self) -> local::Options {
@@ -66,16 +56,8 @@ impl Subject for UnitFile {
         self.path.display().to_string()
     }
 
-    fn unit(&self) -> &Unit {
-        &self.unit
-    }
-
-    fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    fn groups(&self) -> &Groups {
-        &self.groups
+    fn judged(&self) -> &Judged {
+        &self.judged
     }
 
     fn root(&self) -> Root {
@@ -84,8 +66,8 @@ impl Subject for UnitFile {
 
     fn drop_in_folder(&self) -> PathBuf {
         match &self.below {
-            Some(_) => etc_folder(&self.unit.name),
-            None => drop_in_folder(&self.unit.fragment.path),
+            Some(_) => etc_folder(&self.judged.unit.name),
+            None => drop_in_folder(&self.judged.unit.fragment.path),
         }
     }
 
@@ -96,7 +78,11 @@ impl Subject for UnitFile {
     fn undo_command(&self) -> String {
         match &self.below {
             Some(root) => {
-                format!("unitfix revert {} --root {}", self.unit.name, root.join(Path::new("/")).display())
+                format!(
+                    "unitfix revert {} --root {}",
+                    self.judged.unit.name,
+                    root.join(Path::new("/")).display()
+                )
             }
             None => format!("unitfix revert {}", self.label()),
         }
@@ -107,7 +93,7 @@ impl Subject for UnitFile {
             state: format!("{} is a unit file, replayed here without a service manager.", self.label()),
             ..Evidence::default()
         };
-        gather::add_named_log(&mut evidence, &self.unit, &self.policy, &self.options)?;
+        gather::add_named_log(&mut evidence, &self.judged.unit, &self.judged.policy, &self.options)?;
         Ok(evidence)
     }
 
@@ -120,14 +106,14 @@ impl Subject for UnitFile {
     }
 
     fn observe(&self, _seen: &[Denial], _approved: Option<&Approval>) -> Result<Observation, Failure> {
-        let observation = local::record(&self.unit, &self.policy, &self.local());
+        let observation = local::record(&self.judged.unit, &self.judged.policy, &self.local());
         self.interrupted()?;
         observation.map_err(|e| local_failure(&e))
     }
 
     fn prove(&self, drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
-        let unit = Plan::applied(&self.unit, drop_in);
-        let policy = Policy::evaluate(&unit, &self.groups);
+        let unit = Plan::applied(&self.judged.unit, drop_in);
+        let policy = Policy::evaluate(&unit, &self.judged.groups);
         let observation = local::prove(&unit, &policy, &self.local());
         self.interrupted()?;
         let observation = observation.map_err(|e| local_failure(&e))?;
@@ -149,14 +135,6 @@ impl Subject for UnitFile {
 
     fn put_in_force(&self, _plan: &Plan, _drop_in: &DropIn) -> Result<Verdict, Failure> {
         Ok(Verdict::Works("proven by the second run".to_owned())) // before it was written
-    }
-
-    fn put_back(&self) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn leave(&self) -> Result<(), Failure> {
-        Ok(())
     }
 }
 

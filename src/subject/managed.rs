@@ -1,6 +1,6 @@
 //! A unit of the running service manager.
 
-use super::{Evidence, Failure, Subject, Verdict, etc_folder};
+use super::{Evidence, Failure, Judged, Subject, Verdict, etc_folder};
 use crate::change::{Approval, Lock, Store};
 use crate::evidence::{Denial, Untrusted, gather};
 use crate::finding::{Code, Finding};
@@ -12,7 +12,6 @@ use crate::replay::session::{self, Standing};
 use crate::replay::{AuditSocket, Observation, Outcome, Replay, ReplayError, Via};
 use crate::root::Root;
 use crate::syscalls::Groups;
-use crate::unit::exec::Stage;
 use crate::unit::{LoadError, Unit, UnitName};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -38,9 +37,7 @@ pub struct SubjectOptions {
 /// A unit of the running service manager.
 pub struct ManagedUnit<'a> {
     manager: &'a dyn Manager,
-    unit: Unit,
-    policy: Policy,
-    groups: Groups,
+    judged: Judged,
     status: UnitStatus,
     options: SubjectOptions,
     /// Held by root only: nobody else can change anything.
@@ -73,21 +70,13 @@ impl<'a> ManagedUnit<'a> {
         let mut unit =
             Unit::load(&Root::default(), name, fragment, &status.drop_ins).map_err(load_failure)?;
         unit.findings.extend(leftover);
-        if unit.commands(Stage::Start).is_empty() {
-            return Err(Failure::Hopeless(format!(
-                "{} has no ExecStart=: nothing runs that could be denied",
-                unit.name
-            )));
-        }
         let version = manager.version().map_err(failure)?;
         let groups = groups(version, &mut unit.findings)?;
-        let mut policy = Policy::evaluate(&unit, &groups);
-        adopt(&mut policy, &status, &mut unit.findings);
+        let mut judged = Judged::new(unit, groups)?;
+        adopt(&mut judged, &status);
         Ok(ManagedUnit {
             manager,
-            unit,
-            policy,
-            groups,
+            judged,
             status,
             options,
             lock,
@@ -99,7 +88,7 @@ impl<'a> ManagedUnit<'a> {
     fn replay<'b>(&'b self, policy: &'b Policy, relax_architectures: bool) -> Replay<'b> {
         Replay {
             manager: self.manager,
-            unit: &self.unit,
+            unit: &self.judged.unit,
             policy,
             status: &self.status,
             observe: self.options.observe,
@@ -196,9 +185,10 @@ pub(super) fn groups(version: u32, findings: &mut Vec<Finding>) -> Result<Groups
 }
 
 /// The manager is right about what it enforces.
-fn adopt(policy: &mut Policy, status: &UnitStatus, findings: &mut Vec<Finding>) {
+fn adopt(judged: &mut Judged, status: &UnitStatus) {
+    let findings = &mut judged.unit.findings;
     let (allow, names) = &status.filter;
-    let (_, theirs_alone) = policy.filter.adopt(*allow, names);
+    let (_, theirs_alone) = judged.policy.filter.adopt(*allow, names);
     if status.needs_reload {
         let message = "unit files were changed since the manager read them: `systemctl daemon-reload` is due";
         findings.push(Finding::warning(Code::NeedsReload, message, None));
@@ -213,19 +203,11 @@ fn adopt(policy: &mut Policy, status: &UnitStatus, findings: &mut Vec<Finding>) 
 
 impl Subject for ManagedUnit<'_> {
     fn label(&self) -> String {
-        self.unit.name.to_string()
+        self.judged.unit.name.to_string()
     }
 
-    fn unit(&self) -> &Unit {
-        &self.unit
-    }
-
-    fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    fn groups(&self) -> &Groups {
-        &self.groups
+    fn judged(&self) -> &Judged {
+        &self.judged
     }
 
     fn root(&self) -> Root {
@@ -233,7 +215,7 @@ impl Subject for ManagedUnit<'_> {
     }
 
     fn drop_in_folder(&self) -> PathBuf {
-        etc_folder(&self.unit.name)
+        etc_folder(&self.judged.unit.name)
     }
 
     fn store(&self) -> Store {
@@ -241,15 +223,15 @@ impl Subject for ManagedUnit<'_> {
     }
 
     fn undo_command(&self) -> String {
-        format!("unitfix revert {}", self.unit.name)
+        format!("unitfix revert {}", self.judged.unit.name)
     }
 
     fn evidence(&self) -> Result<Evidence, Failure> {
-        gather::from_system(&self.unit, &self.policy, &self.status, self.manager, &self.options)
+        gather::from_system(&self.judged.unit, &self.judged.policy, &self.status, self.manager, &self.options)
     }
 
     fn replay_consequence(&self) -> Option<String> {
-        let name = &self.unit.name;
+        let name = &self.judged.unit.name;
         let back = match Standing::of(&self.status) {
             Standing::Up => "then restarts it under its own",
             Standing::Failed | Standing::Down => "then stops it",
@@ -262,19 +244,21 @@ impl Subject for ManagedUnit<'_> {
 
     fn replay_notice(&self) -> Result<String, String> {
         if self.lock.is_none() {
-            return Err(format!("a replay needs root: sudo unitfix {}", self.unit.name));
+            return Err(format!("a replay needs root: sudo unitfix {}", self.judged.unit.name));
         }
         let ways = if self.options.via == Via::Strace { "under strace" } else { "in complain mode" };
-        Ok(format!("Replaying {} {ways} for {} s", self.unit.name, self.options.observe.as_secs()))
+        Ok(format!("Replaying {} {ways} for {} s", self.judged.unit.name, self.options.observe.as_secs()))
     }
 
     fn observe(&self, seen: &[Denial], approved: Option<&Approval>) -> Result<Observation, Failure> {
         let Some(approved) = approved else {
             return Err(Failure::System("a replay restarts the unit, which nobody agreed to".to_owned()));
         };
-        let foreign =
-            seen.iter().any(|d| matches!(self.policy.decide(d.call).because, Because::Architecture(_)));
-        let result = crate::replay::observe(&self.replay(&self.policy, foreign), self.options.via, approved);
+        let foreign = seen
+            .iter()
+            .any(|d| matches!(self.judged.policy.decide(d.call).because, Because::Architecture(_)));
+        let result =
+            crate::replay::observe(&self.replay(&self.judged.policy, foreign), self.options.via, approved);
         if result.is_ok() {
             self.owed.set(Standing::of(&self.status) == Standing::Failed);
         }
@@ -289,7 +273,7 @@ impl Subject for ManagedUnit<'_> {
         let programs = observation.denials.iter().filter_map(|d| d.process.exe.clone());
         self.programs.borrow_mut().extend(programs);
         if !observation.outcome.healthy() {
-            observation.log = gather::last_lines(&self.unit.name, 5);
+            observation.log = gather::last_lines(&self.judged.unit.name, 5);
         }
         Ok(observation)
     }
@@ -299,7 +283,7 @@ impl Subject for ManagedUnit<'_> {
     }
 
     fn apply_question(&self) -> (String, String) {
-        let (name, seconds) = (&self.unit.name, self.options.observe.as_secs());
+        let (name, seconds) = (&self.judged.unit.name, self.options.observe.as_secs());
         (
             format!("A yes writes this, reloads systemd, restarts {name} and watches it for {seconds} s."),
             "Write this, reload and restart?".to_owned(),
@@ -307,18 +291,18 @@ impl Subject for ManagedUnit<'_> {
     }
 
     fn put_in_force(&self, plan: &Plan, drop_in: &DropIn) -> Result<Verdict, Failure> {
-        let unit = Plan::applied(&self.unit, drop_in);
-        let mut policy = Policy::evaluate(&unit, &self.groups);
+        let unit = Plan::applied(&self.judged.unit, drop_in);
+        let mut policy = Policy::evaluate(&unit, &self.judged.groups);
         let socket = AuditSocket::open(&self.options.proc_root).and_then(|mut s| s.check().map(|()| s));
         self.manager.reload().map_err(failure)?;
-        let now = self.manager.status(&self.unit.name).map_err(failure)?;
+        let now = self.manager.status(&self.judged.unit.name).map_err(failure)?;
         if let Some(words) = self.misread(plan, &now) {
             return Ok(Verdict::Ignored(words));
         }
         policy.filter.adopt(now.filter.0, &now.filter.1);
         let (outcome, _) = session::restart_and_watch(
             self.manager,
-            &self.unit.name,
+            &self.judged.unit.name,
             self.options.observe,
             &self.options.interrupt,
         )
@@ -336,7 +320,7 @@ impl Subject for ManagedUnit<'_> {
         if self.options.interrupt.raised() {
             return Err(Failure::Interrupted);
         }
-        let name = &self.unit.name;
+        let name = &self.judged.unit.name;
         Ok(match outcome {
             Outcome::Failed { .. } => Verdict::FailsOtherwise(outcome),
             Outcome::Running => {
@@ -347,14 +331,15 @@ impl Subject for ManagedUnit<'_> {
     }
 
     fn put_back(&self) -> Result<(), Failure> {
-        session::put_back(self.manager, &self.unit.name, Standing::of(&self.status)).map_err(failure)?;
+        session::put_back(self.manager, &self.judged.unit.name, Standing::of(&self.status))
+            .map_err(failure)?;
         self.owed.set(Standing::of(&self.status) == Standing::Failed);
         Ok(())
     }
 
     fn leave(&self) -> Result<(), Failure> {
         if self.owed.take() {
-            session::fail_again(self.manager, &self.unit.name).map_err(failure)
+            session::fail_again(self.manager, &self.judged.unit.name).map_err(failure)
         } else {
             Ok(())
         }

@@ -16,6 +16,7 @@ use crate::policy::Policy;
 use crate::replay::{Observation, Outcome};
 use crate::root::Root;
 use crate::syscalls::Groups;
+use crate::unit::exec::Stage;
 use crate::unit::{Unit, UnitName};
 use std::path::PathBuf;
 
@@ -67,16 +68,46 @@ pub enum Verdict {
     Ignored(String),
 }
 
+/// A unit, and what its settings mean to its systemd.
+pub struct Judged {
+    /// The unit.
+    pub unit: Unit,
+    /// The groups of its systemd.
+    pub groups: Groups,
+    /// What its settings let every call do.
+    pub policy: Policy,
+}
+
+impl Judged {
+    /// Judge a unit by the groups of a systemd. A unit without a command has nothing that could be denied.
+    fn new(unit: Unit, groups: Groups) -> Result<Self, Failure> {
+        if unit.commands(Stage::Start).is_empty() {
+            let message = format!("{} has no ExecStart=: nothing runs that could be denied", unit.name);
+            return Err(Failure::Hopeless(message));
+        }
+        let policy = Policy::evaluate(&unit, &groups);
+        Ok(Judged { unit, groups, policy })
+    }
+}
+
 /// A thing that can be repaired.
 pub trait Subject {
     /// How the user named it.
     fn label(&self) -> String;
+    /// The unit with what its settings mean.
+    fn judged(&self) -> &Judged;
     /// The unit.
-    fn unit(&self) -> &Unit;
+    fn unit(&self) -> &Unit {
+        &self.judged().unit
+    }
     /// What its settings let every call do.
-    fn policy(&self) -> &Policy;
+    fn policy(&self) -> &Policy {
+        &self.judged().policy
+    }
     /// The groups of its systemd.
-    fn groups(&self) -> &Groups;
+    fn groups(&self) -> &Groups {
+        &self.judged().groups
+    }
     /// The root below which its repair is written.
     fn root(&self) -> Root;
     /// The folder of its drop-ins, from inside that root.
@@ -100,9 +131,13 @@ pub trait Subject {
     /// The repair is written: put it in force and see whether it helps.
     fn put_in_force(&self, plan: &Plan, drop_in: &DropIn) -> Result<Verdict, Failure>;
     /// The repair was taken back: make that true for the running unit as well.
-    fn put_back(&self) -> Result<(), Failure>;
+    fn put_back(&self) -> Result<(), Failure> {
+        Ok(()) // nothing of it runs
+    }
     /// Nothing was applied: leave the unit as it was found.
-    fn leave(&self) -> Result<(), Failure>;
+    fn leave(&self) -> Result<(), Failure> {
+        Ok(()) // it was not disturbed
+    }
 }
 
 /// The drop-in folder of a unit in /etc, where administrators' own drop-ins live (systemd.unit(5)).

@@ -1,24 +1,20 @@
 //! A unit below a root folder (`--root DIR`): judged from logs alone, for nothing of it runs here.
 
 use super::managed::load_failure;
-use super::{Evidence, Failure, Subject, SubjectOptions, Verdict, etc_folder};
+use super::{Evidence, Failure, Judged, Subject, SubjectOptions, Verdict, etc_folder};
 use crate::change::{Approval, Store};
 use crate::evidence::{Denial, gather};
 use crate::plan::{DropIn, Plan};
-use crate::policy::Policy;
 use crate::replay::Observation;
 use crate::root::Root;
 use crate::syscalls::Groups;
-use crate::unit::exec::Stage;
 use crate::unit::{Unit, UnitName};
 use std::path::{Path, PathBuf};
 
 /// A unit below a root folder.
 pub struct RootedUnit {
     root: Root,
-    unit: Unit,
-    policy: Policy,
-    groups: Groups,
+    judged: Judged,
     options: SubjectOptions,
 }
 
@@ -27,14 +23,8 @@ impl RootedUnit {
     pub fn load(root: Root, name: &UnitName, options: SubjectOptions) -> Result<Self, Failure> {
         let version = version_below(&root).unwrap_or_else(Groups::newest_version);
         let unit = Unit::find(&root, name, version).map_err(load_failure)?;
-        if unit.commands(Stage::Start).is_empty() {
-            return Err(Failure::Hopeless(format!(
-                "{name} has no ExecStart=: nothing runs that could be denied"
-            )));
-        }
         let groups = Groups::from_rules(version).map_err(|e| Failure::System(e.to_string()))?;
-        let policy = Policy::evaluate(&unit, &groups);
-        Ok(RootedUnit { root, unit, policy, groups, options })
+        Ok(RootedUnit { root, judged: Judged::new(unit, groups)?, options })
     }
 
     fn folder(&self) -> PathBuf {
@@ -58,19 +48,11 @@ fn version_below(root: &Root) -> Option<u32> {
 
 impl Subject for RootedUnit {
     fn label(&self) -> String {
-        self.unit.name.to_string()
+        self.judged.unit.name.to_string()
     }
 
-    fn unit(&self) -> &Unit {
-        &self.unit
-    }
-
-    fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
-    fn groups(&self) -> &Groups {
-        &self.groups
+    fn judged(&self) -> &Judged {
+        &self.judged
     }
 
     fn root(&self) -> Root {
@@ -78,7 +60,7 @@ impl Subject for RootedUnit {
     }
 
     fn drop_in_folder(&self) -> PathBuf {
-        etc_folder(&self.unit.name)
+        etc_folder(&self.judged.unit.name)
     }
 
     fn store(&self) -> Store {
@@ -86,11 +68,11 @@ impl Subject for RootedUnit {
     }
 
     fn undo_command(&self) -> String {
-        format!("unitfix revert {} --root {}", self.unit.name, self.folder().display())
+        format!("unitfix revert {} --root {}", self.judged.unit.name, self.folder().display())
     }
 
     fn evidence(&self) -> Result<Evidence, Failure> {
-        gather::from_root(&self.root, &self.unit, &self.policy, &self.options)
+        gather::from_root(&self.root, &self.judged.unit, &self.judged.policy, &self.options)
     }
 
     fn replay_consequence(&self) -> Option<String> {
@@ -116,13 +98,5 @@ impl Subject for RootedUnit {
     fn put_in_force(&self, _plan: &Plan, drop_in: &DropIn) -> Result<Verdict, Failure> {
         let path = self.root.join(&drop_in.path);
         Ok(Verdict::Works(format!("{} is written; whether it helps shows where it runs", path.display())))
-    }
-
-    fn put_back(&self) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn leave(&self) -> Result<(), Failure> {
-        Ok(())
     }
 }

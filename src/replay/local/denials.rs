@@ -73,6 +73,7 @@ impl Denials {
             comm: Untrusted::new(comm),
             exe: exe.map(|path| Untrusted::new(path.as_os_str().as_bytes())),
             parent: parent.and_then(self::comm).map(Untrusted::new),
+            login: false, // this run began it
         }
     }
 }
