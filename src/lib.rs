@@ -24,6 +24,9 @@
 //! | [`report`] | text for people, JSON for scripts |
 //! | [`recipe`] | the line above |
 
+// report::output prints, and survives a closed pipe
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod change;
 pub mod cli;
 pub mod evidence;

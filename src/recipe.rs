@@ -6,12 +6,11 @@ use crate::evidence::{Denial, Effect, summary};
 use crate::plan::{DropIn, Needs, Plan};
 use crate::policy::Action;
 use crate::replay::{Observation, Outcome};
-use crate::report::{DenialRow, FindingRow, People, RepairRow, ReplayRow, Report};
+use crate::report::{DenialRow, FindingRow, People, RepairRow, ReplayRow, Report, output};
 use crate::subject::{Evidence, Failure, Subject, Verdict};
 use jiff::ZonedDateTime;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +61,7 @@ impl Desk {
     /// Print a part of the report, unless all of it is printed as JSON in the end.
     fn show(&self, text: &str) {
         if !self.options.place.json {
-            print!("{text}");
-            let _ = std::io::stdout().flush(); // a reader that went away is noticed at the end
+            output::result(text);
         }
     }
 }
@@ -189,7 +187,7 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
         return match subject.replay_notice() {
             Ok(_) => Ok(MayReplay::Yes(None)),
             Err(why) => {
-                eprintln!("unitfix: no replay: {why}");
+                output::message(&format!("unitfix: no replay: {why}\n"));
                 Ok(MayReplay::No)
             }
         };
@@ -206,19 +204,20 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
         if seen(evidence, None).next().is_none() {
             return Err(Failure::System(why));
         }
-        eprintln!("unitfix: no replay: {why}");
+        output::message(&format!("unitfix: no replay: {why}\n"));
         return Ok(MayReplay::No);
     }
     match desk.prompt.ask(&consequence, "Replay it?") {
         Answer::Approved(approval) => Ok(MayReplay::Yes(Some(approval))),
         Answer::Declined => {
-            eprintln!("Not replayed: judging from the logs alone.");
+            output::message("Not replayed: judging from the logs alone.\n");
             Ok(MayReplay::No)
         }
         Answer::NobodyToAsk => {
-            eprintln!(
+            output::message(
                 "Not replayed, because there is no terminal to ask on (--yes agrees beforehand): judging from the \
-                 logs alone."
+                 logs alone.
+",
             );
             Ok(MayReplay::No)
         }
@@ -231,16 +230,16 @@ fn replay(
     approval: Option<&Approval>,
     desk: &mut Desk,
 ) -> Result<Observation, Failure> {
-    eprint!("\n{} ... ", subject.replay_notice().unwrap_or_default());
+    output::message(&format!("\n{} ... ", subject.replay_notice().unwrap_or_default()));
     let observation = match subject.observe(&evidence.denials, approval) {
         Ok(observation) => observation,
         Err(failure) => {
-            eprintln!("broken off.");
+            output::message("broken off.\n");
             return Err(failure);
         }
     };
     let row = ReplayRow::from(&observation);
-    eprint!("{}", desk.people.replay(&row));
+    output::message(&desk.people.replay(&row));
     desk.report.replay = Some(row);
     let mut rows: Vec<DenialRow> =
         summary(&observation.denials).iter().map(|s| DenialRow::new(s, subject.policy())).collect();

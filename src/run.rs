@@ -6,12 +6,11 @@ use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
 use crate::recipe::{Desk, Ending, repair};
 use crate::replay::Via;
-use crate::report::{People, Report};
+use crate::report::{People, Report, output};
 use crate::root::Root;
 use crate::subject::{Failure, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile};
 use crate::undo;
 use crate::unit::UnitName;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,11 +25,9 @@ pub fn run(cli: Cli) -> ExitCode {
             None => repair_unit(cli.repair, interrupt),
         });
     let status = result.unwrap_or_else(|failure| {
-        eprintln!("unitfix: {failure}");
+        output::message(&format!("unitfix: {failure}\n"));
         failure.status()
     });
-    // a reader that closed the pipe early got what it wanted
-    let _ = std::io::stdout().flush();
     ExitCode::from(status)
 }
 
@@ -86,9 +83,9 @@ fn finish(result: Result<Ending, Failure>, desk: &mut Desk) -> Result<u8, Failur
         desk.report.exit_status = status;
         let text = serde_json::to_string_pretty(&desk.report)
             .map_err(|e| Failure::System(format!("the report cannot be written: {e}")))?;
-        println!("{text}");
+        output::result(&(text + "\n"));
     } else if result.is_ok() {
-        println!("\n{words}");
+        output::result(&format!("\n{words}\n"));
     }
     result.map(|ending| ending.status())
 }
@@ -101,9 +98,9 @@ fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
             if place.json {
                 let text =
                     serde_json::to_string_pretty(&status).map_err(|e| Failure::System(e.to_string()))?;
-                println!("{text}");
+                output::result(&(text + "\n"));
             } else {
-                print!("{}", status.text());
+                output::result(&status.text());
             }
             Ok(0)
         }
@@ -114,7 +111,7 @@ fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
             } else {
                 undo::revert(&name(&unit)?, &root_of(&place), &prompt)?
             };
-            println!("{}", ending.words());
+            output::result(&format!("{}\n", ending.words()));
             Ok(ending.status())
         }
     }

@@ -5,7 +5,7 @@ use crate::manager::{Manager, ManagerError, Patience, SystemManager};
 use crate::plan::HEADER;
 use crate::recipe::Ending;
 use crate::replay::session;
-use crate::report::People;
+use crate::report::{People, output};
 use crate::root::Root;
 use crate::subject::Failure;
 use crate::unit::{UnitName, drop_in_folder};
@@ -36,7 +36,7 @@ pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, F
     }
     let manager = root.is_system().then(SystemManager::connect).and_then(Result::ok);
     let running = manager.as_ref().and_then(|m| m.status(name).ok()).is_some_and(|s| s.is_up());
-    print!("{}", People::default().diff(&diff.unified()));
+    output::result(&People::default().diff(&diff.unified()));
     let question = match (&manager, running) {
         (None, _) => "Take this back?".to_owned(),
         (Some(_), false) => "Take this back and reload?".to_owned(),
@@ -91,7 +91,7 @@ pub fn revert_file(path: &Path, prompt: &Prompt) -> Result<Ending, Failure> {
     if diff.is_empty() {
         return Ok(Ending::NothingToDo(format!("unitfix wrote nothing in {}.", folder.display())));
     }
-    print!("{}", People::default().diff(&diff.unified()));
+    output::result(&People::default().diff(&diff.unified()));
     match prompt.ask("", "Take this back?") {
         Answer::Approved(approval) => {
             change::apply(&root, &diff, &approval).map_err(|e| Failure::System(e.to_string()))?;

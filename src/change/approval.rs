@@ -1,6 +1,7 @@
 //! Approval is a type: whatever writes or restarts takes one, and only a prompt or `--yes` can make it.
 
 use crate::interrupt::{GLANCE, Interrupt};
+use crate::report::output;
 use dialoguer::Input;
 use dialoguer::theme::SimpleTheme;
 use std::io::IsTerminal;
@@ -59,7 +60,7 @@ impl Prompt {
             return Answer::NobodyToAsk;
         }
         if !consequence.is_empty() {
-            eprintln!("\n{consequence}");
+            output::message(&format!("\n{consequence}\n"));
         }
         match self.read_answer(question).as_deref() {
             Some("y" | "Y" | "yes" | "Yes" | "YES") => Answer::Approved(Approval { _private: () }),
@@ -83,7 +84,7 @@ impl Prompt {
                 Ok(line) => return line.map(|l| l.trim().to_owned()),
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return None,
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) if self.interrupt.raised() => {
-                    eprintln!();
+                    output::message("\n");
                     return None;
                 }
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}

@@ -9,11 +9,18 @@ use crate::evidence::{Denial, Effect};
 use crate::policy::{Because, Filter, Policy};
 use std::collections::BTreeSet;
 
+/// `SystemCallLog=` came with this version. Before it, forbidden calls would pass unseen.
+const SYSTEM_CALL_LOG_FROM: u32 = 247;
+
 /// A lossy replay is repeated this often without the calls found so far.
 const ROUNDS: usize = 3;
 
 /// Run the unit in complain mode.
 pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, ReplayError> {
+    if replay.policy.systemd < SYSTEM_CALL_LOG_FROM {
+        let why = format!("systemd {} has no SystemCallLog=", replay.policy.systemd);
+        return Err(ReplayError::NoAudit(why));
+    }
     let mut relax = replay.relax_architectures;
     let mut found: Vec<Denial> = Vec::new();
     let mut known = BTreeSet::new();

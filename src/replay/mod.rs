@@ -99,7 +99,7 @@ pub enum Via {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The kernel's records do not arrive.
-    #[error("the kernel's audit records do not arrive here: {0}")]
+    #[error("complain mode cannot be had here: {0}")]
     NoAudit(String),
     /// strace cannot do it.
     #[error("strace cannot do it: {0}")]
@@ -123,9 +123,9 @@ pub fn observe(replay: &Replay, via: Via, approved: &Approval) -> Result<Observa
         Via::Auto => match complain::observe(replay, approved) {
             Err(ReplayError::NoAudit(why)) => {
                 let mut observation = traced::observe(replay, approved)?;
-                observation.notes.push(format!(
-                    "strace was taken because the kernel's audit records do not arrive: {why}"
-                ));
+                observation
+                    .notes
+                    .push(format!("strace was taken, because complain mode cannot be had: {why}"));
                 Ok(observation)
             }
             other => other,

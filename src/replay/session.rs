@@ -5,6 +5,7 @@ use super::Outcome;
 use crate::change::{Approval, replace};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, ManagerError, Patience, UnitStatus};
+use crate::report::output;
 use crate::root::Root;
 use crate::unit::UnitName;
 use serde::{Deserialize, Serialize};
@@ -150,7 +151,7 @@ impl Drop for Session<'_> {
             result = fail_again(self.manager, self.unit).map_err(Into::into);
         }
         if let Err(error) = result {
-            eprintln!("unitfix: {} could not be put back: {error}", self.unit);
+            output::message(&format!("unitfix: {} could not be put back: {error}\n", self.unit));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The report: what a run found and did, as one value, from which people's text and `--json` are both made.
 
+pub mod output;
 mod people;
 
 pub use people::People;
