@@ -28,6 +28,11 @@ impl People {
     pub fn diagnosis(&self, report: &Report) -> String {
         let mut out = format!("{}\n", style(&report.state).bold());
         out.push_str(&self.denials(&report.denials));
+        let mut reasons: Vec<&str> = report.denials.iter().filter_map(|row| row.attributed_because).collect();
+        reasons.dedup();
+        for reason in reasons {
+            let _ = writeln!(out, "  (known to be the unit's: {reason})");
+        }
         if !report.unattributed.is_empty() && !report.denials.is_empty() {
             let count: usize = report.unattributed.iter().map(|row| row.count).sum();
             let _ = writeln!(
