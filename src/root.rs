@@ -82,6 +82,15 @@ impl Root {
         Ok(bytes)
     }
 
+    /// When the file that a path leads to was last changed or put there (ctime), in microseconds since the epoch.
+    #[must_use]
+    pub fn changed(&self, path: &Path) -> Option<u64> {
+        let stat = self.open(path, OFlag::O_PATH).and_then(fstat).ok()?;
+        let (seconds, nanoseconds) =
+            (u64::try_from(stat.st_ctime).ok()?, u64::try_from(stat.st_ctime_nsec).ok()?);
+        seconds.checked_mul(1_000_000)?.checked_add(nanoseconds / 1000)
+    }
+
     /// Whether the path leads to `/dev/null`, as a link that masks does; also in a root without a `/dev`.
     #[must_use]
     pub fn is_null(&self, path: &Path) -> bool {

@@ -112,13 +112,12 @@ impl UnitFacts<'_> {
             (0..denials.len()).filter(|at| denials.get(*at).is_some_and(|d| near(d) && killed(d))).collect();
         // the manager speaks once of each death, and a surer reason has told of this one already
         let told = near.iter().filter_map(|at| denials.get(*at)).any(|d| d.attribution.is_some());
+        // other services die too: only a program of this unit can be meant
         let own = near.iter().copied().filter(|at| denials.get(*at).is_some_and(|d| self.is_own(d)));
         let own: Vec<usize> = own.collect();
-        let one = match (own.as_slice(), near.as_slice()) {
-            ([one], _) | ([], [one]) => Some(*one),
-            _ => None,
-        };
-        if !told && let Some(denial) = one.and_then(|at| denials.get_mut(at)) {
+        if let ([one], false) = (own.as_slice(), told)
+            && let Some(denial) = denials.get_mut(*one)
+        {
             denial.attribution = Some(Attribution::ManagerReport);
         }
     }
@@ -305,9 +304,11 @@ mod tests {
         let other = |time| kill(20, "/bin/c", "chown", time);
         let own = kill(21, "/bin/p", "chown", 100 * S);
         let with = |denials: &[Denial], time| attributed(denials, &[report(time)], &facts(&policy));
-        assert_eq!(with(&[other(100 * S)], 101 * S), [Some(Attribution::ManagerReport)]);
-        assert_eq!(with(&[other(100 * S)], 103 * S), [None]);
-        assert_eq!(with(&[other(100 * S)], 99 * S), [None]);
+        let late = Some(Attribution::OwnProgram);
+        assert_eq!(with(&[own.clone()], 101 * S), [Some(Attribution::ManagerReport)]);
+        assert_eq!(with(&[own.clone()], 103 * S), [late.clone()]);
+        assert_eq!(with(&[own.clone()], 99 * S), [late]);
+        assert_eq!(with(&[other(100 * S)], 101 * S), [None], "another service's");
         assert_eq!(with(&[other(100 * S), own], 101 * S), [None, Some(Attribution::ManagerReport)]);
         // two that could be meant: neither
         assert_eq!(with(&[other(100 * S), other(101 * S)], 101 * S), [None, None]);

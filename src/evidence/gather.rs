@@ -42,7 +42,9 @@ pub fn from_system(
     }
     add_audit_log(&mut evidence, &Root::default());
     add_named_log(&mut evidence, unit, policy, options)?;
-    evidence.denials.retain(|d| policy.decide(d.call).denies());
+    let since = unit.changed();
+    let of_this_unit = |d: &Denial| d.time.is_none_or(|time| time >= since) && policy.decide(d.call).denies();
+    evidence.denials.retain(of_this_unit);
 
     // in another PID namespace than the kernel's records, process IDs tell nothing
     let same_processes = options.proc_root == Path::new("/proc");

@@ -112,7 +112,11 @@ impl Unit {
     ) -> Result<Self, LoadError> {
         let bytes =
             root.read(fragment).map_err(|error| LoadError::Read { path: fragment.to_owned(), error })?;
-        let fragment = SourceFile::new(fragment, bytes);
+        let source = |path: &Path, bytes: Vec<u8>| {
+            let changed = root.changed(path).unwrap_or_default();
+            Arc::new(SourceFile { path: path.to_owned(), bytes, changed })
+        };
+        let fragment = source(fragment, bytes);
         let mut parsed = syntax::parse(&fragment);
         if parsed.broken {
             let found = parsed.findings.pop();
@@ -130,7 +134,7 @@ impl Unit {
         };
         for path in drop_ins {
             match root.read(path) {
-                Ok(bytes) => unit.add_drop_in(SourceFile::new(path, bytes)),
+                Ok(bytes) => unit.add_drop_in(source(path, bytes)),
                 Err(error) => {
                     let message = format!("{}: {error}", path.display());
                     unit.findings.push(Finding::warning(Code::UnreadableDropIn, message, None));
@@ -146,6 +150,13 @@ impl Unit {
         self.settings.extend(parsed.settings);
         self.findings.extend(parsed.findings);
         self.drop_ins.push(file);
+    }
+
+    /// When its files were last changed, in microseconds since the epoch: what was denied before that, was denied
+    /// to another unit.
+    #[must_use]
+    pub fn changed(&self) -> u64 {
+        self.drop_ins.iter().map(|f| f.changed).max().unwrap_or_default().max(self.fragment.changed)
     }
 
     /// The unit as it would be without one of its drop-ins.

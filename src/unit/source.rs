@@ -10,13 +10,15 @@ pub struct SourceFile {
     pub path: PathBuf,
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// When it last changed, or was put there, in microseconds since the epoch; 0 where that is not known.
+    pub changed: u64,
 }
 
 impl SourceFile {
     /// A file with this path and these bytes.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, bytes: impl Into<Vec<u8>>) -> Arc<Self> {
-        Arc::new(SourceFile { path: path.into(), bytes: bytes.into() })
+        Arc::new(SourceFile { path: path.into(), bytes: bytes.into(), changed: 0 })
     }
 
     /// The text of a line (from 1), for people: what is not UTF-8 is replaced.
