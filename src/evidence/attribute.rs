@@ -305,9 +305,9 @@ mod tests {
         let own = kill(21, "/bin/p", "chown", 100 * S);
         let with = |denials: &[Denial], time| attributed(denials, &[report(time)], &facts(&policy));
         let late = Some(Attribution::OwnProgram);
-        assert_eq!(with(&[own.clone()], 101 * S), [Some(Attribution::ManagerReport)]);
-        assert_eq!(with(&[own.clone()], 103 * S), [late.clone()]);
-        assert_eq!(with(&[own.clone()], 99 * S), [late]);
+        assert_eq!(with(std::slice::from_ref(&own), 101 * S), [Some(Attribution::ManagerReport)]);
+        assert_eq!(with(std::slice::from_ref(&own), 103 * S), [late.clone()]);
+        assert_eq!(with(std::slice::from_ref(&own), 99 * S), [late]);
         assert_eq!(with(&[other(100 * S)], 101 * S), [None], "another service's");
         assert_eq!(with(&[other(100 * S), own], 101 * S), [None, Some(Attribution::ManagerReport)]);
         // two that could be meant: neither
