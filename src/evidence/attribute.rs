@@ -304,10 +304,10 @@ mod tests {
         let other = |time| kill(20, "/bin/c", "chown", time);
         let own = kill(21, "/bin/p", "chown", 100 * S);
         let with = |denials: &[Denial], time| attributed(denials, &[report(time)], &facts(&policy));
-        let late = Some(Attribution::OwnProgram);
-        assert_eq!(with(std::slice::from_ref(&own), 101 * S), [Some(Attribution::ManagerReport)]);
-        assert_eq!(with(std::slice::from_ref(&own), 103 * S), [late.clone()]);
-        assert_eq!(with(std::slice::from_ref(&own), 99 * S), [late]);
+        let (own_only, late) = ([own.clone()], Some(Attribution::OwnProgram));
+        assert_eq!(with(&own_only, 101 * S), [Some(Attribution::ManagerReport)]);
+        assert_eq!(with(&own_only, 103 * S), std::slice::from_ref(&late));
+        assert_eq!(with(&own_only, 99 * S), [late]);
         assert_eq!(with(&[other(100 * S)], 101 * S), [None], "another service's");
         assert_eq!(with(&[other(100 * S), own], 101 * S), [None, Some(Attribution::ManagerReport)]);
         // two that could be meant: neither
