@@ -1,9 +1,13 @@
 //! The cases. Each is a function that takes a bed and panics when something is not as it should be.
 
+mod denials;
 mod founding;
 mod groups;
 mod harness;
+mod other_causes;
+mod prompts;
 mod repair;
+mod support;
 
 use crate::bed::Bed;
 
@@ -40,5 +44,14 @@ impl Case {
 
 /// Every case, in the order in which they run.
 pub fn all() -> Vec<Case> {
-    [harness::CASES, groups::CASES, founding::CASES, repair::CASES].concat()
+    [
+        harness::CASES,
+        groups::CASES,
+        founding::CASES,
+        repair::CASES,
+        denials::CASES,
+        other_causes::CASES,
+        prompts::CASES,
+    ]
+    .concat()
 }
