@@ -24,6 +24,9 @@
 //! | [`report`] | text for people, JSON for scripts |
 //! | [`recipe`] | the line above |
 
+#[macro_use]
+mod say;
+
 pub mod change;
 pub mod cli;
 pub mod evidence;
