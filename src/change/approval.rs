@@ -1,8 +1,8 @@
 //! Approval is a type: whatever writes or restarts takes one, and only a prompt or `--yes` can make it.
 
 use crate::interrupt::{GLANCE, Interrupt};
-use dialoguer::Input;
-use dialoguer::theme::SimpleTheme;
+use dialoguer::theme::{SimpleTheme, Theme as _};
+use nix::sys::termios::{FlushArg, tcflush};
 use std::io::IsTerminal;
 use std::sync::mpsc::channel;
 
@@ -57,6 +57,9 @@ impl Prompt {
         if !self.somebody_there() {
             return Answer::NobodyToAsk;
         }
+        if self.interrupt.raised() {
+            return Answer::Declined; // to an earlier question
+        }
         match self.read_answer(question).as_deref() {
             Some("y" | "Y" | "yes" | "Yes" | "YES") => Answer::Approved(Approval { _private: () }),
             _ => Answer::Declined,
@@ -65,18 +68,26 @@ impl Prompt {
 
     /// The line that was typed, read by a thread of its own, so that a signal ends the waiting at once.
     fn read_answer(&self, question: &str) -> Option<String> {
+        // what was typed before the question is no answer to it
+        let _ = tcflush(std::io::stdin(), FlushArg::TCIFLUSH);
+        let mut prompt = String::new();
+        let _ = SimpleTheme.format_input_prompt(&mut prompt, &format!("{question} [y/N]"), None);
+        eprint!("{prompt} ");
         let (sender, answers) = channel();
-        let prompt = format!("{question} [y/N]");
         std::thread::spawn(move || {
-            let line = Input::<String>::with_theme(&SimpleTheme)
-                .with_prompt(prompt)
-                .allow_empty(true)
-                .interact_on(&console::Term::stderr());
-            let _ = sender.send(line.ok()); // nobody listens any more when a signal came first
+            // a line as the terminal itself gives it, whose modes stay as they are: Ctrl-D ends it, Ctrl-C is a
+            // signal, and leaving while this waits leaves nothing behind
+            let mut line = String::new();
+            let read = std::io::stdin().read_line(&mut line);
+            let _ = sender.send(read.ok().map(|_| line).filter(|l| l.ends_with('\n'))); // or a signal came first
         });
         loop {
             match answers.recv_timeout(GLANCE) {
-                Ok(line) => return line.map(|l| l.trim().to_owned()),
+                Ok(Some(line)) => return Some(line.trim().to_owned()),
+                Ok(None) => {
+                    eprintln!();
+                    return None;
+                }
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return None,
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) if self.interrupt.raised() => {
                     eprintln!();
