@@ -8,12 +8,16 @@ use super::Case;
 use super::support::{ACTIVE, DROP_IN, FAILED, Snapshot, UNIT, assert_said, settings, start_killed};
 
 pub const CASES: &[Case] = &[
-    Case::new("prompts::declined_failed", |bed| declined(bed, FAILED, "failed")).only_on(&["host", "bookworm"]),
-    Case::new("prompts::declined_active", |bed| declined(bed, ACTIVE, "active")).only_on(&["host", "bookworm"]),
+    Case::new("prompts::declined_failed", |bed| declined(bed, FAILED, "failed"))
+        .only_on(&["host", "bookworm"]),
+    Case::new("prompts::declined_active", |bed| declined(bed, ACTIVE, "active"))
+        .only_on(&["host", "bookworm"]),
     Case::new("prompts::interrupted_failed", |bed| interrupted(bed, FAILED, "failed")),
     Case::new("prompts::interrupted_active", |bed| interrupted(bed, ACTIVE, "active"))
         .only_on(&["host", "bookworm"]),
     Case::new("prompts::yes", yes),
+    Case::new("prompts::terminal_modes", terminal_modes).only_on(&["host", "bookworm"]),
+    Case::new("prompts::typed_ahead", typed_ahead).only_on(&["host", "bookworm"]),
     Case::new("prompts::nobody_to_ask", nobody_to_ask),
     Case::new("prompts::reader_went_away", reader_went_away),
 ];
@@ -134,6 +138,41 @@ fn yes(bed: &Bed) {
     terminal.send("y\r");
     assert_eq!(terminal.wait().0, 0);
     assert_eq!(bed.exec(&["test", "-e", "/etc/systemd/system/v.service.d"]).status, 1);
+}
+
+/// What was typed before a question is no answer to it, nor is a word that Return does not follow.
+fn typed_ahead(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let before = Snapshot::of(bed, UNIT);
+    let mut terminal = bed.unitfix_on_terminal(&[UNIT, "--apply", "--observe", "2"]);
+    ask(&mut terminal, REPLAY);
+    terminal.send("y\r");
+    bed.wait_until("the unit runs in the replay", |bed| bed.show(UNIT, "ActiveState") == "active");
+    terminal.send("y\r");
+    ask(&mut terminal, APPLY);
+    terminal.send("y");
+    terminal.end_of_input(); // gives the word to the reader
+    terminal.end_of_input();
+    let (status, text) = terminal.wait();
+    assert_eq!(status, 1, "{text}");
+    before.assert_same(bed, UNIT, "typed ahead");
+}
+
+/// The terminal is left as it was, whatever ends the question.
+fn terminal_modes(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let script = "before=$(stty -g); env UNITFIX_PROC_ROOT=/run/hostproc /run/ut/unitfix v.service; \
+                  echo status $?; test \"$before\" = \"$(stty -g)\" && echo same modes";
+    for how in ["^C", "TERM"] {
+        let mut terminal = bed.terminal(&["sh", "-c", &format!("trap : INT; {script}")]);
+        ask(&mut terminal, REPLAY);
+        match how {
+            "^C" => terminal.interrupt(),
+            _ => drop(bed.run(&["sh", "-c", "kill -TERM $(cat /run/unitfix/lock/v.service)"])),
+        }
+        let (_, text) = terminal.wait();
+        assert!(text.contains("status 1\n") && text.contains("same modes"), "{how}: {text}");
+    }
 }
 
 fn nobody_to_ask(bed: &Bed) {

@@ -48,7 +48,9 @@ pub struct Snapshot {
 impl Snapshot {
     pub fn of(bed: &Bed, unit: &str) -> Self {
         let mut own = bed.tree("/run/unitfix");
-        own.retain(|path, node| !path.starts_with("lock") && !matches!(node, crate::tree::Node::Directory { .. }));
+        own.retain(|path, node| {
+            !path.starts_with("lock") && !matches!(node, crate::tree::Node::Directory { .. })
+        });
         let mut receipts = bed.tree("/var/lib/unitfix");
         receipts.retain(|_, node| !matches!(node, crate::tree::Node::Directory { .. }));
         Self {
@@ -85,7 +87,8 @@ pub fn assert_said(output: &Output, status: i32, words: &[&str]) {
 pub fn settings(bed: &Bed, path: &str) -> Vec<String> {
     let text = bed.read_file(path);
     assert!(text.starts_with("# Written by unitfix "), "{text}");
-    let lines = text.lines().filter(|line| !line.starts_with('#') && *line != "[Service]" && !line.is_empty());
+    let lines =
+        text.lines().filter(|line| !line.starts_with('#') && *line != "[Service]" && !line.is_empty());
     lines.map(str::to_owned).collect()
 }
 
