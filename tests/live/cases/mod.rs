@@ -1,11 +1,15 @@
 //! The cases. Each is a function that takes a bed and panics when something is not as it should be.
 
+mod apply_errors;
 mod denials;
+mod evidence;
 mod founding;
 mod groups;
 mod harness;
 mod other_causes;
+mod own_policy;
 mod prompts;
+mod refused;
 mod repair;
 mod support;
 
@@ -52,6 +56,10 @@ pub fn all() -> Vec<Case> {
         denials::CASES,
         other_causes::CASES,
         prompts::CASES,
+        refused::CASES,
+        apply_errors::CASES,
+        evidence::CASES,
+        own_policy::CASES,
     ]
     .concat()
 }

@@ -65,6 +65,11 @@ impl Snapshot {
         }
     }
 
+    /// What was below `/run/systemd/system`.
+    pub fn run(&self) -> Tree {
+        self.run.clone()
+    }
+
     /// Panics if anything is not as it was.
     pub fn assert_same(&self, bed: &Bed, unit: &str, when: &str) {
         let now = Self::of(bed, unit);
