@@ -91,7 +91,10 @@ fn propose(
     observation: Option<&Observation>,
     desk: &mut Desk,
 ) -> Result<Ending, Failure> {
-    let needs = Needs::of(subject.policy(), subject.groups(), seen(evidence, observation));
+    let mut needs = Needs::of(subject.policy(), subject.groups(), seen(evidence, observation));
+    if needs.is_empty() && helped(evidence, observation) {
+        needs.insist();
+    }
     if let Some(ending) = no_repair(subject, evidence, observation, &needs) {
         return Ok(ending);
     }
@@ -146,6 +149,12 @@ fn propose(
         }
         Err(failure) => failure,
     })
+}
+
+/// Whether the unit fails by itself, and does not where every call is let through.
+fn helped(evidence: &Evidence, observation: Option<&Observation>) -> bool {
+    let failing = evidence.outcome.as_ref().is_some_and(|o| !o.healthy());
+    failing && observation.is_some_and(|o| o.outcome.healthy())
 }
 
 fn seen<'a>(

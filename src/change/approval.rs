@@ -2,8 +2,8 @@
 
 use crate::interrupt::{GLANCE, Interrupt};
 use crate::report::output;
-use dialoguer::Input;
-use dialoguer::theme::SimpleTheme;
+use dialoguer::theme::{SimpleTheme, Theme as _};
+use nix::sys::termios::{FlushArg, tcflush};
 use std::io::IsTerminal;
 use std::sync::mpsc::channel;
 
@@ -59,6 +59,9 @@ impl Prompt {
         if !self.somebody_there() {
             return Answer::NobodyToAsk;
         }
+        if self.interrupt.raised() {
+            return Answer::Declined; // to an earlier question
+        }
         if !consequence.is_empty() {
             output::message(&format!("\n{consequence}\n"));
         }
@@ -70,18 +73,26 @@ impl Prompt {
 
     /// The line that was typed, read by a thread of its own, so that a signal ends the waiting at once.
     fn read_answer(&self, question: &str) -> Option<String> {
+        // what was typed before the question is no answer to it
+        let _ = tcflush(std::io::stdin(), FlushArg::TCIFLUSH);
+        let mut prompt = String::new();
+        let _ = SimpleTheme.format_input_prompt(&mut prompt, &format!("{question} [y/N]"), None);
+        output::message(&format!("{prompt} "));
         let (sender, answers) = channel();
-        let prompt = format!("{question} [y/N]");
         std::thread::spawn(move || {
-            let line = Input::<String>::with_theme(&SimpleTheme)
-                .with_prompt(prompt)
-                .allow_empty(true)
-                .interact_on(&console::Term::stderr());
-            let _ = sender.send(line.ok()); // nobody listens any more when a signal came first
+            // a line as the terminal itself gives it, whose modes stay as they are: Ctrl-D ends it, Ctrl-C is a
+            // signal, and leaving while this waits leaves nothing behind
+            let mut line = String::new();
+            let read = std::io::stdin().read_line(&mut line);
+            let _ = sender.send(read.ok().map(|_| line).filter(|l| l.ends_with('\n'))); // or a signal came first
         });
         loop {
             match answers.recv_timeout(GLANCE) {
-                Ok(line) => return line.map(|l| l.trim().to_owned()),
+                Ok(Some(line)) => return Some(line.trim().to_owned()),
+                Ok(None) => {
+                    output::message("\n");
+                    return None;
+                }
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return None,
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) if self.interrupt.raised() => {
                     output::message("\n");

@@ -216,7 +216,9 @@ impl Journal {
         let (own, manager) = (format!("_SYSTEMD_UNIT={unit}"), format!("UNIT={unit}"));
         let lines = format!("--lines={count}");
         let mut out = Vec::new();
-        let matches = [lines.as_str(), &own, "+", "_PID=1", &manager];
+        // not only the manager itself: its executor says why a program cannot be started, and may be gone before
+        // the journal knows whose it was
+        let matches = [lines.as_str(), &own, "+", "_UID=0", &manager];
         self.ask(&matches, "MESSAGE,_SOURCE_REALTIME_TIMESTAMP", |entry| {
             let text = entry.bytes("MESSAGE").map(Untrusted::new);
             out.extend(entry.time().zip(text));

@@ -1,9 +1,17 @@
 //! The cases. Each is a function that takes a bed and panics when something is not as it should be.
 
+mod apply_errors;
+mod denials;
+mod evidence;
 mod founding;
 mod groups;
 mod harness;
+mod other_causes;
+mod own_policy;
+mod prompts;
+mod refused;
 mod repair;
+mod support;
 
 use crate::bed::Bed;
 
@@ -40,5 +48,18 @@ impl Case {
 
 /// Every case, in the order in which they run.
 pub fn all() -> Vec<Case> {
-    [harness::CASES, groups::CASES, founding::CASES, repair::CASES].concat()
+    [
+        harness::CASES,
+        groups::CASES,
+        founding::CASES,
+        repair::CASES,
+        denials::CASES,
+        other_causes::CASES,
+        prompts::CASES,
+        refused::CASES,
+        apply_errors::CASES,
+        evidence::CASES,
+        own_policy::CASES,
+    ]
+    .concat()
 }

@@ -1,0 +1,215 @@
+//! Whatever goes wrong after the yes: bytes and state are put back, and it is said what was wrong.
+
+use crate::bed::{Bed, Output};
+
+use super::Case;
+use super::support::{DROP_IN, FAILED, Snapshot, UNIT, assert_said, start, start_killed};
+
+pub const CASES: &[Case] = &[
+    Case::new("apply_errors::name_that_systemd_ignores", name_that_systemd_ignores),
+    Case::new("apply_errors::call_without_a_name", call_without_a_name),
+    Case::new("apply_errors::still_denied", |bed| does_not_help(bed, "mlock sleep", "still denied: mlock")),
+    Case::new("apply_errors::fails_otherwise", |bed| does_not_help(bed, "exit=7", "exit status 7")),
+    Case::new("apply_errors::interrupted_verification", interrupted_verification),
+    Case::new("apply_errors::changed_in_between", changed_in_between),
+    Case::new("apply_errors::read_only", read_only),
+    Case::new("apply_errors::full_disk", full_disk),
+    Case::new("apply_errors::no_room_for_receipts", no_room_for_receipts),
+    Case::new("apply_errors::second_run", second_run),
+    Case::new("apply_errors::killed_in_the_replay", killed_in_the_replay),
+];
+
+const YES: [&str; 5] = [UNIT, "--apply", "--yes", "--observe", "1"];
+
+/// Runs unitfix in a mount namespace of its own that a script has changed before; `after` is run there at the end,
+/// and what it prints comes behind a line `AFTER`.
+fn in_namespace(bed: &Bed, before: &str, after: &str) -> Output {
+    let script = format!(
+        "{before} && {{ UNITFIX_PROC_ROOT=/run/hostproc /run/ut/unitfix {}; status=$?; echo AFTER; {after}; exit $status; }}",
+        YES.join(" ")
+    );
+    bed.exec(&["unshare", "--mount", "--propagation", "private", "sh", "-c", &script])
+}
+
+/// Newer than libseccomp of Debian 11, and on no list of systemd 247.
+fn name_that_systemd_ignores(bed: &Bed) {
+    start_killed(
+        bed,
+        "[Service]\nExecStart=VICTIM process_mrelease sleep\nSystemCallFilter=@system-service\nSystemCallFilter=~process_mrelease\n",
+    );
+    let before = Snapshot::of(bed, UNIT);
+    let output = bed.unitfix(&YES);
+    let probe = "[Service]\nExecStart=/bin/true\nSystemCallFilter=~process_mrelease\n";
+    bed.install_unit("probe.service", probe);
+    let known = !bed.show("probe.service", "SystemCallFilter").is_empty();
+    bed.run(&["rm", "/etc/systemd/system/probe.service"]);
+    if known {
+        assert_said(&output, 0, &["Repaired: "]);
+        assert_said(&bed.unitfix(&["revert", UNIT, "--yes"]), 0, &[]);
+        bed.run(&["systemctl", "stop", UNIT]);
+        return;
+    }
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert!(output.status == 3 || output.status == 4, "{said}");
+    assert!(said.contains("process_mrelease") && !said.contains("Repaired"), "{said}");
+    if output.status == 3 {
+        assert!(said.contains("no name for process_mrelease"), "{said}");
+    } else {
+        assert!(said.contains("rolled back") && said.contains("ignored"), "{said}");
+    }
+    before.assert_same(bed, UNIT, "a name that systemd ignores");
+}
+
+/// A call that nothing has a name for. From systemd 257 on such a call fails, and kills nobody.
+fn call_without_a_name(bed: &Bed) {
+    start(bed, "[Service]\nExecStart=VICTIM nr=600 sleep\nSystemCallFilter=@system-service\n");
+    let softly = bed.systemd_version() >= 257;
+    let state = if softly { "active" } else { "failed" };
+    bed.wait_until("it has started", |bed| bed.show(UNIT, "ActiveState") == state);
+    let before = Snapshot::of(bed, UNIT);
+    let output = bed.unitfix(&YES);
+    if softly {
+        assert_said(&output, 0, &["Nothing to repair"]);
+    } else {
+        assert_said(&output, 3, &["No repair can be offered", "600"]);
+    }
+    before.assert_same(bed, UNIT, "a call without a name");
+}
+
+/// A unit that works in the replay, and with the repair, on its next start, does something else.
+fn does_not_help(bed: &Bed, later: &str, words: &str) {
+    let victim = bed.own_victim();
+    // starts: the first, the replay, and then the one that is to show that the repair helps
+    let script = format!(
+        "#!/bin/sh\nread starts </run/v.starts\ncase $starts in xxx) exec {0} setrlimit {later};; \
+         *) exec {0} setrlimit sleep;; esac\n",
+        victim.path
+    );
+    bed.write_file("/usr/local/bin/v-later", script);
+    bed.run(&["chmod", "755", "/usr/local/bin/v-later"]);
+    bed.write_file("/run/v.starts", "\n");
+    bed.install_unit(
+        UNIT,
+        "[Service]\nExecStartPre=+/bin/sh -c 'read n </run/v.starts; echo x$$n >/run/v.starts'\n\
+         ExecStart=/usr/local/bin/v-later\nSystemCallFilter=~@resources @memlock\n",
+    );
+    bed.exec(&["systemctl", "start", UNIT]);
+    bed.wait_until("it has failed", |bed| bed.show(UNIT, "ActiveState") == "failed");
+    let before = Snapshot::of(bed, UNIT);
+    let output = bed.unitfix(&YES);
+    assert_said(
+        &output,
+        4,
+        &["+SystemCallFilter=setrlimit", "rolled back", words, "everything is as it was"],
+    );
+    before.assert_same(bed, UNIT, "a repair that does not help");
+    assert_said(&bed.unitfix(&["status"]), 0, &["unitfix has written nothing here"]);
+}
+
+fn interrupted_verification(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let before = Snapshot::of(bed, UNIT);
+    let mut terminal = bed.unitfix_on_terminal(&[UNIT, "--apply", "--no-replay", "--observe", "20"]);
+    terminal.expect("Write this");
+    terminal.expect("[y/N]");
+    terminal.send("y\r");
+    bed.wait_until("the repaired unit runs", |bed| bed.show(UNIT, "ActiveState") == "active");
+    terminal.interrupt();
+    let (status, text) = terminal.wait();
+    assert_eq!(status, 130, "{text}");
+    assert!(text.contains("everything is as it was"), "{text}");
+    before.assert_same(bed, UNIT, "Ctrl-C in the verification");
+}
+
+fn changed_in_between(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let others = "# somebody else's\n[Service]\nNice=1\n";
+    let mut terminal = bed.unitfix_on_terminal(&[UNIT, "--apply", "--no-replay"]);
+    terminal.expect("Write this");
+    terminal.expect("[y/N]");
+    bed.write_file(DROP_IN, others);
+    let before = Snapshot::of(bed, UNIT);
+    let invocation = bed.show(UNIT, "InvocationID");
+    terminal.send("y\r");
+    let (status, text) = terminal.wait();
+    assert_eq!(status, 5, "{text}");
+    assert!(text.contains("changed by somebody else") && text.contains(DROP_IN), "{text}");
+    assert_eq!(bed.read_file(DROP_IN), others);
+    before.assert_same(bed, UNIT, "changed in between");
+    assert_eq!(bed.show(UNIT, "InvocationID"), invocation, "it was not restarted");
+}
+
+fn read_only(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let before = Snapshot::of(bed, UNIT);
+    let output = in_namespace(bed, "mount --bind /etc /etc && mount -o remount,bind,ro /etc", "true");
+    assert_said(&output, 5, &["+SystemCallFilter=setrlimit", "Read-only file system", "nothing was changed"]);
+    before.assert_same(bed, UNIT, "/etc is read-only");
+}
+
+/// Room for a folder, and none for a file in it.
+fn full_disk(bed: &Bed) {
+    let victim = bed.own_victim();
+    let text = FAILED.replace("VICTIM", &victim.path);
+    bed.write_file("/run/systemd/system/v.service", text);
+    bed.run(&["systemctl", "daemon-reload"]);
+    bed.exec(&["systemctl", "start", UNIT]);
+    bed.wait_until("it has failed", |bed| bed.show(UNIT, "ActiveState") == "failed");
+    let before = Snapshot::of(bed, UNIT);
+    let fill = "mount -t tmpfs -o size=4k tmpfs /etc/systemd/system && head -c 4096 /dev/zero >/etc/systemd/system/filler";
+    let output = in_namespace(bed, fill, "find /etc/systemd/system");
+    assert_said(
+        &output,
+        5,
+        &["+SystemCallFilter=setrlimit", "No space left on device", "nothing was changed"],
+    );
+    let (_, left) = output.stdout.split_once("AFTER\n").unwrap();
+    assert_eq!(left, "/etc/systemd/system\n/etc/systemd/system/filler\n");
+    before.assert_same(bed, UNIT, "the disk is full");
+}
+
+fn no_room_for_receipts(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let before = Snapshot::of(bed, UNIT);
+    let fill = "mount -t tmpfs -o size=4k tmpfs /var/lib && head -c 4096 /dev/zero >/var/lib/filler";
+    let output = in_namespace(bed, fill, "find /var/lib -type f");
+    assert_said(&output, 5, &["receipt", "No space left on device", "nothing was changed"]);
+    let (_, left) = output.stdout.split_once("AFTER\n").unwrap();
+    assert_eq!(left, "/var/lib/filler\n");
+    before.assert_same(bed, UNIT, "there is no room for the receipt");
+}
+
+/// While the first waits at a question.
+fn second_run(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let before = Snapshot::of(bed, UNIT);
+    let mut terminal = bed.unitfix_on_terminal(&[UNIT]);
+    terminal.expect("[y/N]");
+    let holder = bed.run(&["cat", "/run/unitfix/lock/v.service"]);
+    for arguments in [&YES[..], &[UNIT, "--no-replay"], &["revert", UNIT, "--yes"]] {
+        assert_said(&bed.unitfix(arguments), 5, &["another unitfix", &format!("process {holder}"), UNIT]);
+    }
+    terminal.send("n\r");
+    terminal.expect("Write this");
+    terminal.send("n\r");
+    assert_eq!(terminal.wait().0, 1);
+    before.assert_same(bed, UNIT, "two at once");
+}
+
+fn killed_in_the_replay(bed: &Bed) {
+    for via in ["log", "strace"] {
+        start_killed(bed, FAILED);
+        let before = Snapshot::of(bed, UNIT);
+        let terminal = bed.unitfix_on_terminal(&[UNIT, "--yes", "--observe", "60", "--via", via]);
+        bed.wait_until("the unit runs in the replay", |bed| bed.show(UNIT, "ActiveState") == "active");
+        bed.run(&["sh", "-c", "kill -KILL $(cat /run/unitfix/lock/v.service)"]);
+        assert_eq!(terminal.wait().0, 128 + 9);
+        assert_ne!(bed.tree("/run/systemd/system"), before.run(), "the replay is still in force");
+        assert_said(&bed.unitfix(&["status"]), 0, &[UNIT, "left behind", "unitfix v.service"]);
+
+        let output = bed.unitfix(&[UNIT, "--no-replay"]);
+        assert_said(&output, 1, &["a replay of an earlier run that was killed was still in force"]);
+        before.assert_same(bed, UNIT, via);
+        assert_said(&bed.unitfix(&["status"]), 0, &["unitfix has written nothing here"]);
+    }
+}

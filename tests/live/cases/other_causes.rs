@@ -1,0 +1,98 @@
+//! Failures that the filter has nothing to do with, and units that are well: nothing is proposed.
+
+use crate::bed::Bed;
+
+use super::Case;
+use super::support::{Snapshot, UNIT, assert_said, start};
+
+pub const CASES: &[Case] = &[
+    Case::new("other_causes::exit_status", |bed| {
+        other_cause(
+            bed,
+            "/bin/sh -c 'echo the disk is on fire >&2; exit 1'",
+            &["exit-code", "exit status 1", "the disk is on fire"],
+        );
+    }),
+    Case::new("other_causes::missing_program", |bed| {
+        other_cause(bed, "/nonexistent/program", &["exit-code", "exit status 203", "/nonexistent/program"]);
+    }),
+    Case::new("other_causes::read_only_file_system", |bed| {
+        other_cause(
+            bed,
+            "/bin/sh -c 'echo x >/etc/unitfix-cannot-write-here'\nProtectSystem=strict",
+            &["exit-code", "exit status 2", "Read-only file system"],
+        );
+    }),
+    Case::new("other_causes::other_signal", |bed| {
+        other_cause(bed, "/bin/sh -c 'echo about to fall; kill -SEGV $$$$'", &["SIGSEGV", "about to fall"]);
+    }),
+    Case::new("other_causes::healthy", healthy),
+    Case::new("other_causes::soft_denials", soft_denials),
+];
+
+const FILTERS: [&str; 2] = [
+    "SystemCallFilter=@system-service\nSystemCallFilter=~@resources\n",
+    "SystemCallFilter=~@resources @mount\n",
+];
+
+fn other_cause(bed: &Bed, command: &str, words: &[&str]) {
+    for filter in FILTERS {
+        start(bed, &format!("[Service]\nExecStart={command}\n{filter}"));
+        bed.wait_until("it has failed", |bed| bed.show(UNIT, "ActiveState") == "failed");
+        let before = Snapshot::of(bed, UNIT);
+        let output = bed.unitfix(&[UNIT, "--apply", "--yes", "--observe", "1"]);
+        assert_said(&output, 3, words);
+        assert!(!output.stdout.contains("Repair:"), "{output:?}");
+        before.assert_same(bed, UNIT, "after a diagnosis");
+
+        // and from the logs alone, without a restart
+        let invocation = bed.show(UNIT, "InvocationID");
+        let output = bed.unitfix(&[UNIT, "--apply", "--yes", "--no-replay"]);
+        assert_said(&output, 3, &words[..1]);
+        assert!(!output.stdout.contains("Repair:"), "{output:?}");
+        before.assert_same(bed, UNIT, "after a diagnosis from the logs");
+        assert_eq!(bed.show(UNIT, "InvocationID"), invocation, "it was not restarted");
+    }
+}
+
+/// Each bed's journal also holds the records of other beds, so these filters are unlike any other case's.
+fn healthy(bed: &Bed) {
+    for filter in ["SystemCallFilter=@system-service\n", "SystemCallFilter=~kcmp quotactl\n"] {
+        start(bed, &format!("[Service]\nExecStart=VICTIM uname sleep\n{filter}"));
+        let (before, invocation) = (Snapshot::of(bed, UNIT), bed.show(UNIT, "InvocationID"));
+        let output = bed.unitfix(&[UNIT, "--apply", "--yes", "--observe", "1"]);
+        assert_said(&output, 0, &["Nothing to repair"]);
+        assert_eq!(bed.show(UNIT, "InvocationID"), invocation, "it was not restarted");
+        // asked for by name, a replay takes place and finds nothing
+        for via in ["log", "strace"] {
+            let output = bed.unitfix(&[UNIT, "--apply", "--yes", "--observe", "1", "--via", via]);
+            assert_said(&output, 0, &["Replaying", "Nothing to repair"]);
+            before.assert_same(bed, UNIT, via);
+        }
+        bed.exec(&["systemctl", "stop", UNIT]);
+    }
+}
+
+/// A denied call that fails with an errno, in a program that does not mind. No other case makes these calls.
+fn soft_denials(bed: &Bed) {
+    for (call, filter) in [
+        ("mbind", "SystemCallErrorNumber=EPERM\nSystemCallFilter=~mbind\n"),
+        (
+            "getpriority",
+            "SystemCallErrorNumber=EPERM\nSystemCallFilter=@system-service\nSystemCallFilter=~getpriority\n",
+        ),
+        ("sync", "SystemCallFilter=~@sync:EPERM\n"),
+    ] {
+        start(bed, &format!("[Service]\nExecStart=VICTIM {call} sleep\n{filter}"));
+        let (before, invocation) = (Snapshot::of(bed, UNIT), bed.show(UNIT, "InvocationID"));
+        let output = bed.unitfix(&[UNIT, "--apply", "--yes", "--observe", "1"]);
+        assert_said(&output, 0, &["Nothing to repair"]);
+        assert_eq!(bed.show(UNIT, "InvocationID"), invocation, "it was not restarted");
+        for via in ["log", "strace"] {
+            let output = bed.unitfix(&[UNIT, "--apply", "--yes", "--observe", "1", "--via", via]);
+            assert_said(&output, 0, &["Replaying", call, "Nothing to repair"]);
+            before.assert_same(bed, UNIT, via);
+        }
+        bed.exec(&["systemctl", "stop", UNIT]);
+    }
+}

@@ -1,0 +1,200 @@
+//! Questions on a real terminal: whatever is not a yes changes nothing, at either question and in the middle of the
+//! replay.
+
+use crate::bed::Bed;
+use crate::terminal::Terminal;
+
+use super::Case;
+use super::support::{ACTIVE, DROP_IN, FAILED, Snapshot, UNIT, assert_said, settings, start_killed};
+
+pub const CASES: &[Case] = &[
+    Case::new("prompts::declined_failed", |bed| declined(bed, FAILED, "failed"))
+        .only_on(&["host", "bookworm"]),
+    Case::new("prompts::declined_active", |bed| declined(bed, ACTIVE, "active"))
+        .only_on(&["host", "bookworm"]),
+    Case::new("prompts::interrupted_failed", |bed| interrupted(bed, FAILED, "failed")),
+    Case::new("prompts::interrupted_active", |bed| interrupted(bed, ACTIVE, "active"))
+        .only_on(&["host", "bookworm"]),
+    Case::new("prompts::yes", yes),
+    Case::new("prompts::terminal_modes", terminal_modes).only_on(&["host", "bookworm"]),
+    Case::new("prompts::typed_ahead", typed_ahead).only_on(&["host", "bookworm"]),
+    Case::new("prompts::nobody_to_ask", nobody_to_ask),
+    Case::new("prompts::reader_went_away", reader_went_away),
+];
+
+const REPLAY: &str = "Replay v.service";
+const APPLY: &str = "Write this, reload, restart v.service";
+
+/// A way not to say yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum No {
+    Typed,
+    Return,
+    CtrlC,
+    CtrlD,
+    HangUp,
+}
+
+impl No {
+    fn say(self, terminal: &mut Terminal) {
+        match self {
+            Self::Typed => terminal.send("n\r"),
+            Self::Return => terminal.send("\r"),
+            Self::CtrlC => terminal.interrupt(),
+            Self::CtrlD => terminal.end_of_input(),
+            Self::HangUp => terminal.hang_up(),
+        }
+    }
+
+    /// Whether there is somebody left who may be asked something else.
+    fn goes_on(self) -> bool {
+        !matches!(self, Self::CtrlC | Self::HangUp)
+    }
+}
+
+fn ask(terminal: &mut Terminal, question: &str) {
+    terminal.expect(question);
+    terminal.expect("[y/N]");
+}
+
+fn declined(bed: &Bed, unit: &str, state: &str) {
+    start_killed(bed, unit);
+    let before = Snapshot::of(bed, UNIT);
+    for no in [No::Typed, No::Return, No::CtrlC, No::CtrlD, No::HangUp] {
+        let invocation = bed.show(UNIT, "InvocationID");
+        let mut terminal = bed.unitfix_on_terminal(&[UNIT, "--observe", "1"]);
+        ask(&mut terminal, REPLAY);
+        no.say(&mut terminal);
+        if no.goes_on() {
+            ask(&mut terminal, APPLY); // of what the logs tell
+            no.say(&mut terminal);
+        }
+        let (status, text) = terminal.wait();
+        assert_eq!(status, 1, "{no:?} to the replay: {text}");
+        assert!(!text.contains("panicked"), "{text}");
+        before.assert_same(bed, UNIT, &format!("{no:?} to the replay"));
+        assert_eq!(bed.show(UNIT, "InvocationID"), invocation, "{no:?} to the replay: it was restarted");
+
+        let mut terminal = bed.unitfix_on_terminal(&[UNIT, "--apply", "--observe", "1"]);
+        ask(&mut terminal, REPLAY);
+        terminal.send("y\r");
+        ask(&mut terminal, APPLY);
+        assert!(bed.tree("/run/systemd/system").keys().all(|path| !path.starts_with("v.service.d")));
+        no.say(&mut terminal);
+        let (status, text) = terminal.wait();
+        assert_eq!(status, 1, "{no:?} to the repair: {text}");
+        assert!(!text.contains("panicked"), "{text}");
+        before.assert_same(bed, UNIT, &format!("{no:?} to the repair"));
+        assert_eq!(bed.show(UNIT, "ActiveState"), state);
+    }
+}
+
+/// In the middle of the replay, by Ctrl-C, by a hang-up and by SIGTERM; both engines.
+fn interrupted(bed: &Bed, unit: &str, state: &str) {
+    start_killed(bed, unit);
+    let before = Snapshot::of(bed, UNIT);
+    for (how, via) in [("^C", "log"), ("hang-up", "log"), ("TERM", "log"), ("^C", "strace")] {
+        let mut terminal = bed.unitfix_on_terminal(&[UNIT, "--apply", "--observe", "20", "--via", via]);
+        ask(&mut terminal, REPLAY);
+        terminal.send("y\r");
+        bed.wait_until("the unit runs in the replay", |bed| {
+            bed.tree("/run/systemd/system").keys().any(|path| path.starts_with("v.service.d"))
+                && bed.show(UNIT, "ActiveState") == "active"
+        });
+        match how {
+            "^C" => terminal.interrupt(),
+            "hang-up" => terminal.hang_up(),
+            _ => drop(bed.run(&["sh", "-c", "kill -TERM $(cat /run/unitfix/lock/v.service)"])),
+        }
+        let (status, text) = terminal.wait();
+        assert_eq!(status, 130, "{how}, {via}: {text}");
+        assert!(!text.contains("panicked"), "{text}");
+        before.assert_same(bed, UNIT, &format!("{how}, {via}"));
+        assert_eq!(bed.show(UNIT, "ActiveState"), state);
+    }
+}
+
+fn yes(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let mut terminal = bed.unitfix_on_terminal(&[UNIT, "--apply", "--observe", "1"]);
+    ask(&mut terminal, REPLAY);
+    terminal.send("y\r");
+    ask(&mut terminal, APPLY);
+    terminal.send("yes\r");
+    let (status, text) = terminal.wait();
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("Repaired: "), "{text}");
+    assert_eq!(settings(bed, DROP_IN), ["SystemCallFilter=setrlimit"]);
+    assert_eq!(bed.show(UNIT, "ActiveState"), "active");
+
+    // taking it back is a question as well
+    let mut terminal = bed.unitfix_on_terminal(&["revert", UNIT]);
+    ask(&mut terminal, "Take this back, reload and restart v.service?");
+    terminal.interrupt();
+    assert_eq!(terminal.wait().0, 1);
+    assert_eq!(settings(bed, DROP_IN), ["SystemCallFilter=setrlimit"]);
+    let mut terminal = bed.unitfix_on_terminal(&["revert", UNIT]);
+    ask(&mut terminal, "Take this back, reload and restart v.service?");
+    terminal.send("y\r");
+    assert_eq!(terminal.wait().0, 0);
+    assert_eq!(bed.exec(&["test", "-e", "/etc/systemd/system/v.service.d"]).status, 1);
+}
+
+/// What was typed before a question is no answer to it, nor is a word that Return does not follow.
+fn typed_ahead(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let before = Snapshot::of(bed, UNIT);
+    let mut terminal = bed.unitfix_on_terminal(&[UNIT, "--apply", "--observe", "2"]);
+    ask(&mut terminal, REPLAY);
+    terminal.send("y\r");
+    bed.wait_until("the unit runs in the replay", |bed| bed.show(UNIT, "ActiveState") == "active");
+    terminal.send("y\r");
+    ask(&mut terminal, APPLY);
+    terminal.send("y");
+    terminal.end_of_input(); // gives the word to the reader
+    terminal.end_of_input();
+    let (status, text) = terminal.wait();
+    assert_eq!(status, 1, "{text}");
+    before.assert_same(bed, UNIT, "typed ahead");
+}
+
+/// The terminal is left as it was, whatever ends the question.
+fn terminal_modes(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let script = "before=$(stty -g); env UNITFIX_PROC_ROOT=/run/hostproc /run/ut/unitfix v.service; \
+                  echo status $?; test \"$before\" = \"$(stty -g)\" && echo same modes";
+    for how in ["^C", "TERM"] {
+        let mut terminal = bed.terminal(&["sh", "-c", &format!("trap : INT; {script}")]);
+        ask(&mut terminal, REPLAY);
+        match how {
+            "^C" => terminal.interrupt(),
+            _ => drop(bed.run(&["sh", "-c", "kill -TERM $(cat /run/unitfix/lock/v.service)"])),
+        }
+        let (_, text) = terminal.wait();
+        assert!(text.contains("status 1\n") && text.contains("same modes"), "{how}: {text}");
+    }
+}
+
+fn nobody_to_ask(bed: &Bed) {
+    for unit in [FAILED, ACTIVE] {
+        start_killed(bed, unit);
+        let (before, invocation) = (Snapshot::of(bed, UNIT), bed.show(UNIT, "InvocationID"));
+        let output = bed.unitfix(&[UNIT, "--apply", "--observe", "1"]);
+        assert_said(&output, 1, &["Nothing was changed", "--yes"]);
+        assert!(!output.stderr.contains("Replaying"), "{output:?}");
+        before.assert_same(bed, UNIT, "nobody to ask");
+        assert_eq!(bed.show(UNIT, "InvocationID"), invocation, "it was not restarted");
+        bed.exec(&["systemctl", "stop", UNIT]);
+    }
+}
+
+/// `unitfix | head`: the run goes on to its end, and nothing panics.
+fn reader_went_away(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let before = Snapshot::of(bed, UNIT);
+    let script = r#"{ env UNITFIX_PROC_ROOT=/run/hostproc /run/ut/unitfix v.service --yes --observe 1; echo "status $?" >&2; } | true"#;
+    let output = bed.exec(&["bash", "-c", script]);
+    assert!(output.stderr.contains("status 1"), "{output:?}");
+    assert!(!output.stderr.contains("panicked"), "{output:?}");
+    before.assert_same(bed, UNIT, "with a reader that went away");
+}

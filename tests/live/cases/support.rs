@@ -1,0 +1,109 @@
+//! What several cases need: a unit that is killed, and everything that unitfix could change for it.
+
+use crate::bed::{Bed, Output};
+use crate::tree::Tree;
+
+pub const UNIT: &str = "v.service";
+/// Where the repair of [`UNIT`] is written.
+pub const DROP_IN: &str = "/etc/systemd/system/v.service.d/zz-unitfix.conf";
+
+/// Killed at its start; `VICTIM` stands for the victim's path.
+pub const FAILED: &str = "[Service]\nExecStart=VICTIM setrlimit sleep\nSystemCallFilter=~@resources\n";
+/// Active, while its children are killed.
+pub const ACTIVE: &str =
+    "[Service]\nExecStart=VICTIM child every=1 setrlimit sleep\nSystemCallFilter=~@resources\n";
+
+/// Installs [`UNIT`] with a victim of its own and starts it, whatever comes of it. Returns the victim's `comm`.
+pub fn start(bed: &Bed, text: &str) -> String {
+    let victim = bed.own_victim();
+    bed.install_unit(UNIT, &text.replace("VICTIM", &victim.path));
+    bed.exec(&["systemctl", "start", UNIT]);
+    victim.comm
+}
+
+/// Like [`start`], for a unit that is killed: waits for the record.
+pub fn start_killed(bed: &Bed, text: &str) -> String {
+    let comm = start(bed, text);
+    bed.wait_until("a record of the kill", |bed| !bed.seccomp_records(&comm).is_empty());
+    if text != ACTIVE {
+        bed.wait_until("it has failed", |bed| bed.show(UNIT, "ActiveState") == "failed");
+    }
+    comm
+}
+
+/// Everything that unitfix could change for a unit.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    etc: Tree,
+    run: Tree,
+    /// Notes of replays, traces, and whatever else but locks.
+    own: Tree,
+    receipts: Tree,
+    state: String,
+    result: String,
+    filter: String,
+    architectures: String,
+}
+
+impl Snapshot {
+    pub fn of(bed: &Bed, unit: &str) -> Self {
+        let mut own = bed.tree("/run/unitfix");
+        own.retain(|path, node| {
+            !path.starts_with("lock") && !matches!(node, crate::tree::Node::Directory { .. })
+        });
+        let mut receipts = bed.tree("/var/lib/unitfix");
+        receipts.retain(|_, node| !matches!(node, crate::tree::Node::Directory { .. }));
+        Self {
+            etc: bed.tree("/etc/systemd/system"),
+            run: bed.tree("/run/systemd/system"),
+            own,
+            receipts,
+            state: bed.show(unit, "ActiveState"),
+            result: bed.show(unit, "Result"),
+            filter: bed.show(unit, "SystemCallFilter"),
+            architectures: bed.show(unit, "SystemCallArchitectures"),
+        }
+    }
+
+    /// What was below `/run/systemd/system`.
+    pub fn run(&self) -> Tree {
+        self.run.clone()
+    }
+
+    /// Panics if anything is not as it was.
+    pub fn assert_same(&self, bed: &Bed, unit: &str, when: &str) {
+        let now = Self::of(bed, unit);
+        assert!(now.own.is_empty(), "{when}: left behind in /run/unitfix: {:?}", now.own);
+        assert_eq!(&now, self, "{when}");
+    }
+}
+
+/// Panics unless unitfix ended with this status, without a panic of its own, and said all of this.
+pub fn assert_said(output: &Output, status: i32, words: &[&str]) {
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert_eq!(output.status, status, "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in\n{said}");
+    }
+}
+
+/// The settings in a drop-in of unitfix's: its lines without comments and the section.
+pub fn settings(bed: &Bed, path: &str) -> Vec<String> {
+    let text = bed.read_file(path);
+    assert!(text.starts_with("# Written by unitfix "), "{text}");
+    let lines =
+        text.lines().filter(|line| !line.starts_with('#') && *line != "[Service]" && !line.is_empty());
+    lines.map(str::to_owned).collect()
+}
+
+/// Panics unless unitfix repairs [`UNIT`] with exactly these settings and takes all of it back again.
+pub fn assert_repaired(bed: &Bed, arguments: &[&str], expected: &[&str]) {
+    let before = bed.tree("/etc/systemd/system");
+    let output = bed.unitfix(&[&[UNIT, "--apply", "--yes", "--observe", "1"], arguments].concat());
+    assert_said(&output, 0, &["Repaired: "]);
+    assert_eq!(settings(bed, DROP_IN), expected, "{output:?}");
+    let output = bed.unitfix(&["revert", UNIT, "--yes"]);
+    assert_said(&output, 0, &[]);
+    assert_eq!(bed.tree("/etc/systemd/system"), before, "reverted byte for byte");
+}
