@@ -143,7 +143,7 @@ fn bad_logs(bed: &Bed) {
     start_killed(bed, FAILED);
     let before = Snapshot::of(bed, UNIT);
     let record = bed.seccomp_records(&killed(bed)).remove(0);
-    let garbage: Vec<u8> = (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let garbage: Vec<u8> = (0..200_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
     let mut huge = b"type=SECCOMP msg=audit(1700000000.123:4): ".to_vec();
     huge.resize(20_000_000, b'A');
     let cut = record.as_bytes()[..record.len() / 2].to_vec();
