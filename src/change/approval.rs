@@ -77,7 +77,7 @@ impl Prompt {
         let _ = tcflush(std::io::stdin(), FlushArg::TCIFLUSH);
         let mut prompt = String::new();
         let _ = SimpleTheme.format_input_prompt(&mut prompt, &format!("{question} [y/N]"), None);
-        output::message(&format!("{prompt} "));
+        output::message(&prompt);
         let (sender, answers) = channel();
         std::thread::spawn(move || {
             // a line as the terminal itself gives it, whose modes stay as they are: Ctrl-D ends it, Ctrl-C is a

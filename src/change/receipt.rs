@@ -38,11 +38,17 @@ impl Receipt {
     #[must_use]
     pub fn continued(mut self, diff: &Diff) -> Self {
         for change in &diff.files {
-            match self.files.iter_mut().find(|f| f.path == change.path) {
-                Some(file) => file.after.clone_from(&change.after),
-                None => self.files.push(change.clone()),
+            if let Some(file) = self.files.iter_mut().find(|f| f.path == change.path) {
+                file.after.clone_from(&change.after);
+                continue;
             }
+            let mut file = change.clone();
+            // the folder is there since the first repair
+            file.own_folder |=
+                self.files.iter().any(|f| f.own_folder && f.path.parent() == change.path.parent());
+            self.files.push(file);
         }
+        self.files.retain(|f| f.before != f.after); // what was only there between two repairs
         self
     }
 }

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -42,9 +43,10 @@ fn write_all(root: &Root, diff: &Diff) -> Result<(), WriteError> {
     for file in &diff.files {
         compare(root, file)?;
     }
-    for (index, file) in diff.files.iter().enumerate() {
+    let changed: Vec<&FileChange> = diff.files.iter().filter(|f| f.before != f.after).collect();
+    for (index, file) in changed.iter().enumerate() {
         let Err(error) = replace(root, &file.path, file.after.as_deref(), file.own_folder) else { continue };
-        for done in diff.files[..index].iter().rev() {
+        for done in changed[..index].iter().rev() {
             // best effort: the error that is reported is the first one
             let _ = replace(root, &done.path, done.before.as_deref(), done.own_folder);
         }
@@ -80,6 +82,15 @@ pub(crate) fn replace(root: &Root, path: &Path, text: Option<&str>, own_folder: 
         sync(&folder)?;
         return if own_folder { remove_if_empty(root, parent) } else { Ok(()) };
     };
+    let written = write_in(&folder, name, text);
+    if written.is_err() && own_folder {
+        let _ = remove_if_empty(root, parent); // it was made for this file; what went wrong is said anyway
+    }
+    written
+}
+
+/// Put a text in the place of a file in this folder.
+fn write_in(folder: &OwnedFd, name: &OsStr, text: &str) -> io::Result<()> {
     // through the descriptor, so that the folder written to is the one that was opened
     let folder_path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
     let mut staged = tempfile::Builder::new().prefix(".unitfix-").tempfile_in(&folder_path)?;
@@ -87,7 +98,7 @@ pub(crate) fn replace(root: &Root, path: &Path, text: Option<&str>, own_folder: 
     fchmod(staged.as_file(), Mode::from_bits_truncate(0o644))?;
     staged.as_file().sync_all()?;
     staged.persist(folder_path.join(name)).map_err(|e| e.error)?;
-    sync(&folder)
+    sync(folder)
 }
 
 fn sync(folder: &OwnedFd) -> io::Result<()> {

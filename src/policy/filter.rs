@@ -215,7 +215,8 @@ impl Builder<'_> {
             return;
         }
         list.write_always = self.groups.systemd >= WRITE_ALWAYS_FROM;
-        for name in self.groups.members("@default").into_iter().flatten() {
+        let default = self.groups.members("@default").into_iter().flatten();
+        for name in default.filter(|name| self.groups.knows(name)) {
             list.entries.insert(name.clone(), Entry { action: None, token: first.clone() });
         }
         self.filter = Filter::Allow(list);
@@ -284,7 +285,13 @@ pub(super) fn parse_action(text: &str) -> Option<Action> {
         return (number <= ERRNO_MAX).then_some(Action::Errno(number)); // ERRNO_MAX of systemd is 4095
     }
     let wanted = text.to_ascii_uppercase();
-    (1..=ERRNO_MAX).find(|n| named(*n, &wanted)).map(Action::Errno)
+    let wanted = match wanted.as_str() {
+        "EWOULDBLOCK" => "EAGAIN", // errno(3): the same numbers
+        "EDEADLOCK" => "EDEADLK",
+        "ENOTSUP" => "EOPNOTSUPP",
+        other => other,
+    };
+    (1..=ERRNO_MAX).find(|n| named(*n, wanted)).map(Action::Errno)
 }
 
 const ERRNO_MAX: u16 = 4095;

@@ -104,6 +104,14 @@ pub enum ReplayError {
     /// strace cannot do it.
     #[error("strace cannot do it: {0}")]
     NoStrace(String),
+    /// Neither of the two can.
+    #[error("complain mode cannot be had here: {audit}; and strace cannot do it: {strace}")]
+    Neither {
+        /// Why not the kernel's records.
+        audit: String,
+        /// Why not strace.
+        strace: String,
+    },
     /// Its output.
     #[error("the output of strace: {0}")]
     Trace(io::Error),
@@ -122,7 +130,12 @@ pub fn observe(replay: &Replay, via: Via, approved: &Approval) -> Result<Observa
         Via::Strace => traced::observe(replay, approved),
         Via::Auto => match complain::observe(replay, approved) {
             Err(ReplayError::NoAudit(why)) => {
-                let mut observation = traced::observe(replay, approved)?;
+                let mut observation = match traced::observe(replay, approved) {
+                    Err(ReplayError::NoStrace(strace)) => {
+                        return Err(ReplayError::Neither { audit: why, strace });
+                    }
+                    other => other?,
+                };
                 observation
                     .notes
                     .push(format!("strace was taken, because complain mode cannot be had: {why}"));

@@ -3,7 +3,7 @@
 
 use super::Outcome;
 use crate::change::{Approval, replace};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{GLANCE, Interrupt};
 use crate::manager::{Manager, ManagerError, Patience, UnitStatus};
 use crate::report::output;
 use crate::root::Root;
@@ -19,6 +19,9 @@ const NOTES: &str = "/run/unitfix/replay";
 
 /// How long putting a unit back may take before that is said.
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// How long a unit that failed before is given to fail again.
+const A_MOMENT: Duration = Duration::from_secs(2);
 
 /// Why a replay did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -167,9 +170,14 @@ pub fn put_back(manager: &dyn Manager, unit: &UnitName, standing: Standing) -> R
     Ok(())
 }
 
-/// Start a unit that had failed before the replay, so that it stands as failed again.
+/// Start a unit that had failed before the replay, so that it stands as failed again; that may take it a moment.
 pub fn fail_again(manager: &dyn Manager, unit: &UnitName) -> Result<(), ManagerError> {
-    manager.restart(unit, Patience::AtMost(PATIENCE)).map(drop)
+    manager.restart(unit, Patience::AtMost(PATIENCE))?;
+    let started = Instant::now();
+    while started.elapsed() < A_MOMENT && manager.status(unit)?.is_up() {
+        manager.wait_for_change(GLANCE);
+    }
+    Ok(())
 }
 
 /// Restart a unit, wait for the job and watch the unit for a time, or until it ends for good or a signal comes.
@@ -223,8 +231,14 @@ pub fn recover(manager: &dyn Manager, unit: &UnitName) -> Result<(), SessionErro
     let io = |error| SessionError::Io { path: path.clone(), error };
     let bytes = Root::default().read(&path).map_err(io)?;
     let note: Note = serde_json::from_slice(&bytes).map_err(|e| io(io::Error::other(e)))?;
+    let failed_before = note.standing == Standing::Failed;
     let mut session = Session { manager, unit, note, open: true, disturbed: Cell::new(true) };
-    session.close()
+    session.close()?;
+    super::traced::clean_up(unit);
+    if failed_before {
+        fail_again(manager, unit)?;
+    }
+    Ok(())
 }
 
 /// A file name for a drop-in that sorts behind all of these.

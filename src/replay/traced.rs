@@ -6,8 +6,8 @@ use super::{Engine, Observation, Replay, ReplayError};
 use crate::change::Approval;
 use crate::evidence::strace;
 use crate::policy::{Filter, Policy};
-use crate::unit::Unit;
 use crate::unit::exec::{Command, Stage};
+use crate::unit::{Unit, UnitName};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, BufReader};
@@ -23,7 +23,7 @@ const LINEAGE: [&str; 6] = ["clone", "clone3", "execve", "execveat", "fork", "vf
 /// Run the unit under strace.
 pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, ReplayError> {
     let strace = possible(replay.unit)?;
-    let folder = Folder::make()?;
+    let folder = Folder::make(&replay.unit.name)?;
     let (text, programs) = drop_in(replay.unit, replay.policy, strace, &folder.0);
     let session = Session::begin(replay.manager, &replay.unit.name, replay.status, &text, approved)?;
     let (outcome, watched) = session.run(replay.observe, replay.interrupt)?;
@@ -65,14 +65,34 @@ fn possible(unit: &Unit) -> Result<&'static Path, ReplayError> {
     if shell { refused("a command with the prefix | cannot be wrapped") } else { Ok(strace) }
 }
 
+/// Where strace's output goes.
+const FOLDERS: &str = "/run/unitfix";
+
+/// How the names of the folders of a unit begin; what follows has no dash.
+fn prefix(unit: &UnitName) -> String {
+    format!("trace-{unit}-")
+}
+
+/// Take away the folders that a run which was killed left behind. Only for who holds the unit's lock.
+pub(super) fn clean_up(unit: &UnitName) {
+    let prefix = prefix(unit);
+    for entry in std::fs::read_dir(FOLDERS).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let rest = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+        if rest.is_some_and(|rest| !rest.contains('-')) {
+            let _ = std::fs::remove_dir_all(entry.path()); // in /run: gone at the next boot at the latest
+        }
+    }
+}
+
 /// A folder that every user may write to, so that strace can write whatever user it runs as. Gone when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
-    fn make() -> Result<Self, ReplayError> {
+    fn make(unit: &UnitName) -> Result<Self, ReplayError> {
         let make = || -> io::Result<PathBuf> {
-            std::fs::create_dir_all("/run/unitfix")?;
-            let path = tempfile::Builder::new().prefix("trace-").tempdir_in("/run/unitfix")?.keep();
+            std::fs::create_dir_all(FOLDERS)?;
+            let path = tempfile::Builder::new().prefix(&prefix(unit)).tempdir_in(FOLDERS)?.keep();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1733))?;
             Ok(path)
         };

@@ -98,8 +98,8 @@ impl Unit {
         };
         let folder = drop_in_folder(&path);
         let listed = root.list(&folder).map_err(|error| LoadError::Read { path: folder.clone(), error })?;
-        let is_drop_in = |f: &std::ffi::OsString| Path::new(f).extension().is_some_and(|e| e == "conf");
-        let drop_ins: Vec<PathBuf> = listed.into_iter().filter(is_drop_in).map(|f| folder.join(f)).collect();
+        let drop_ins = listed.into_iter().filter(|f| search::is_drop_in(f));
+        let drop_ins: Vec<PathBuf> = drop_ins.map(|f| folder.join(f)).collect();
         Unit::load(&root, name, &path, &drop_ins)
     }
 

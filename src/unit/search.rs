@@ -5,7 +5,7 @@ use super::{LoadError, UnitName};
 use crate::finding::{Code, Finding};
 use crate::root::{Kind, Root};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -149,12 +149,17 @@ fn find_drop_ins(
         }
         let files =
             root.list(&directory).map_err(|error| LoadError::Read { path: directory.clone(), error })?;
-        for file in files.into_iter().filter(|f| f.as_bytes().ends_with(b".conf")) {
+        for file in files.into_iter().filter(|f| is_drop_in(f)) {
             chosen.entry(file.clone()).or_insert_with(|| directory.join(file));
         }
     }
     let usable = |path: &PathBuf| root.is_null(path) || (root.read(path).is_ok() && !root.is_directory(path));
     Ok((chosen.into_values().filter(usable).collect(), findings))
+}
+
+/// Whether a file of a drop-in directory counts: hidden ones do not (`dirent_is_file_with_suffix()`).
+pub(super) fn is_drop_in(file: &OsStr) -> bool {
+    file.as_bytes().ends_with(b".conf") && !file.as_bytes().starts_with(b".")
 }
 
 /// Every directory that can hold drop-ins of these names, highest priority first. For each directory of the

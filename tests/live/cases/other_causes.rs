@@ -55,21 +55,31 @@ fn other_cause(bed: &Bed, command: &str, words: &[&str]) {
     }
 }
 
+/// Units that no other case is about: what happened to `v.service` before is on record.
+const HEALTHY: &str = "well.service";
+const SOFT_DENIALS: &str = "soft.service";
+
+fn start_as(bed: &Bed, unit: &str, text: &str) {
+    let victim = bed.own_victim();
+    bed.install_unit(unit, &text.replace("VICTIM", &victim.path));
+    bed.run(&["systemctl", "start", unit]);
+}
+
 /// Each bed's journal also holds the records of other beds, so these filters are unlike any other case's.
 fn healthy(bed: &Bed) {
     for filter in ["SystemCallFilter=@system-service\n", "SystemCallFilter=~kcmp quotactl\n"] {
-        start(bed, &format!("[Service]\nExecStart=VICTIM uname sleep\n{filter}"));
-        let (before, invocation) = (Snapshot::of(bed, UNIT), bed.show(UNIT, "InvocationID"));
-        let output = bed.unitfix(&[UNIT, "--apply", "--yes", "--observe", "1"]);
+        start_as(bed, HEALTHY, &format!("[Service]\nExecStart=VICTIM uname sleep\n{filter}"));
+        let (before, invocation) = (Snapshot::of(bed, HEALTHY), bed.show(HEALTHY, "InvocationID"));
+        let output = bed.unitfix(&[HEALTHY, "--apply", "--yes", "--observe", "1"]);
         assert_said(&output, 0, &["Nothing to repair"]);
-        assert_eq!(bed.show(UNIT, "InvocationID"), invocation, "it was not restarted");
+        assert_eq!(bed.show(HEALTHY, "InvocationID"), invocation, "it was not restarted");
         // asked for by name, a replay takes place and finds nothing
         for via in ["log", "strace"] {
-            let output = bed.unitfix(&[UNIT, "--apply", "--yes", "--observe", "1", "--via", via]);
+            let output = bed.unitfix(&[HEALTHY, "--apply", "--yes", "--observe", "1", "--via", via]);
             assert_said(&output, 0, &["Replaying", "Nothing to repair"]);
-            before.assert_same(bed, UNIT, via);
+            before.assert_same(bed, HEALTHY, via);
         }
-        bed.exec(&["systemctl", "stop", UNIT]);
+        bed.exec(&["systemctl", "stop", HEALTHY]);
     }
 }
 
@@ -83,16 +93,16 @@ fn soft_denials(bed: &Bed) {
         ),
         ("sync", "SystemCallFilter=~@sync:EPERM\n"),
     ] {
-        start(bed, &format!("[Service]\nExecStart=VICTIM {call} sleep\n{filter}"));
-        let (before, invocation) = (Snapshot::of(bed, UNIT), bed.show(UNIT, "InvocationID"));
-        let output = bed.unitfix(&[UNIT, "--apply", "--yes", "--observe", "1"]);
+        start_as(bed, SOFT_DENIALS, &format!("[Service]\nExecStart=VICTIM {call} sleep\n{filter}"));
+        let (before, invocation) = (Snapshot::of(bed, SOFT_DENIALS), bed.show(SOFT_DENIALS, "InvocationID"));
+        let output = bed.unitfix(&[SOFT_DENIALS, "--apply", "--yes", "--observe", "1"]);
         assert_said(&output, 0, &["Nothing to repair"]);
-        assert_eq!(bed.show(UNIT, "InvocationID"), invocation, "it was not restarted");
+        assert_eq!(bed.show(SOFT_DENIALS, "InvocationID"), invocation, "it was not restarted");
         for via in ["log", "strace"] {
-            let output = bed.unitfix(&[UNIT, "--apply", "--yes", "--observe", "1", "--via", via]);
+            let output = bed.unitfix(&[SOFT_DENIALS, "--apply", "--yes", "--observe", "1", "--via", via]);
             assert_said(&output, 0, &["Replaying", call, "Nothing to repair"]);
-            before.assert_same(bed, UNIT, via);
+            before.assert_same(bed, SOFT_DENIALS, via);
         }
-        bed.exec(&["systemctl", "stop", UNIT]);
+        bed.exec(&["systemctl", "stop", SOFT_DENIALS]);
     }
 }

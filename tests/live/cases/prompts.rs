@@ -22,8 +22,8 @@ pub const CASES: &[Case] = &[
     Case::new("prompts::reader_went_away", reader_went_away),
 ];
 
-const REPLAY: &str = "Replay v.service";
-const APPLY: &str = "Write this, reload, restart v.service";
+const REPLAY: &str = "Replay it?";
+const APPLY: &str = "Write this, reload and restart?";
 
 /// A way not to say yes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

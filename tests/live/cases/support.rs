@@ -72,6 +72,10 @@ impl Snapshot {
 
     /// Panics if anything is not as it was.
     pub fn assert_same(&self, bed: &Bed, unit: &str, when: &str) {
+        // a unit that is put back to "failed" is started again, and may need a moment for it
+        bed.wait_until(&format!("{when}: it is {} again", self.state), |bed| {
+            bed.show(unit, "ActiveState") == self.state
+        });
         let now = Self::of(bed, unit);
         assert!(now.own.is_empty(), "{when}: left behind in /run/unitfix: {:?}", now.own);
         assert_eq!(&now, self, "{when}");
