@@ -5,7 +5,7 @@ use super::journal::{CoreDump, ManagerReport};
 use super::{Attribution, Denial, Effect, Untrusted};
 use crate::policy::{Action, Policy};
 use crate::syscalls::Call;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -27,8 +27,6 @@ pub struct UnitFacts<'a> {
     pub main_pid: Option<u32>,
     /// When it began and ended, in microseconds since the epoch; an end of 0: not yet.
     pub main_times: (u64, u64),
-    /// The control processes that are known.
-    pub control_pids: BTreeSet<u32>,
     /// The processes that wrote to the journal as this unit, and when they did so last.
     pub journal_pids: BTreeMap<u32, u64>,
     /// The programs of the unit's commands, as absolute paths; where they are links, also what they lead to.
@@ -82,13 +80,12 @@ impl UnitFacts<'_> {
     /// Reasons that name the process.
     fn sure(&self, denial: &Denial, dumps: &[CoreDump]) -> Option<Attribution> {
         let pid = denial.process.pid;
-        if pid == 0 || !self.policy.decide(denial.call).denies() {
+        if pid == 0 || denial.process.login || !self.policy.decide(denial.call).denies() {
             return None;
         }
         if dumps.iter().any(|dump| is_dump_of(dump, denial)) {
             Some(Attribution::CoreDump)
-        } else if (self.main_pid == Some(pid) && self.main_lived(denial)) || self.control_pids.contains(&pid)
-        {
+        } else if self.main_pid == Some(pid) && self.main_lived(denial) {
             Some(Attribution::MainProcess)
         } else if self.journal_pids.get(&pid).is_some_and(|time| is_near(denial, *time)) {
             Some(Attribution::JournalOfProcess)
@@ -206,7 +203,14 @@ mod tests {
         Denial {
             call: Call { arch: Arch::native(), number },
             effect: Effect::Killed,
-            process: Process { pid, comm, exe: Some(Untrusted::new(exe)), parent: None, login: false },
+            process: Process {
+                pid,
+                comm,
+                exe: Some(Untrusted::new(exe)),
+                parent: None,
+                login: false,
+                user: Some(0),
+            },
             time: Some(time),
             source: Source::JournalAudit,
             attribution: None,
@@ -226,7 +230,6 @@ mod tests {
     fn facts(policy: &Policy) -> UnitFacts<'_> {
         UnitFacts {
             main_pid: Some(10),
-            control_pids: BTreeSet::from([11]),
             main_times: (0, 0),
             journal_pids: BTreeMap::from([(12, 100 * S)]),
             programs: vec!["/bin/p".into(), "/bin/a-rather-long-name".into()],
@@ -251,11 +254,9 @@ mod tests {
     fn the_surest_reason_wins() {
         let policy = policy("SystemCallFilter=~chown");
         let at = |pid, exe| kill(pid, exe, "chown", 100 * S);
-        let denials =
-            [at(9, "/bin/c"), at(10, "/bin/c"), at(11, "/bin/c"), at(12, "/bin/c"), at(13, "/bin/p")];
+        let denials = [at(9, "/bin/c"), at(10, "/bin/c"), at(12, "/bin/c"), at(13, "/bin/p")];
         let expected = [
             Some(Attribution::CoreDump),
-            Some(Attribution::MainProcess),
             Some(Attribution::MainProcess),
             Some(Attribution::JournalOfProcess),
             Some(Attribution::OwnProgram),

@@ -62,9 +62,8 @@ pub fn from_system(
     };
     let others = OnceCell::new();
     let facts = UnitFacts {
-        main_pid: status.pids.first().copied().filter(|_| same_processes),
+        main_pid: status.main_pid.filter(|_| same_processes),
         main_times: status.main_times,
-        control_pids: status.pids.iter().skip(1).copied().filter(|_| same_processes).collect(),
         journal_pids,
         programs: programs(unit, &Root::default()),
         policy,
@@ -183,7 +182,6 @@ fn own_programs(evidence: &mut Evidence, unit: &Unit, policy: &Policy, root: &Ro
     let facts = UnitFacts {
         main_pid: None,
         main_times: (0, 0),
-        control_pids: BTreeSet::new(),
         journal_pids: BTreeMap::new(),
         programs: programs(unit, root),
         policy,

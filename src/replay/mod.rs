@@ -55,8 +55,8 @@ impl Replay<'_> {
     }
 
     /// The denials of the unit among what was heard. A process that was gone before its control group could be
-    /// read is the unit's if it descends from no login and ran a program that the unit runs: one of its commands,
-    /// one that was seen in it, or one of `known`.
+    /// read is the unit's if it descends from no login, ran as one of the unit's users, and ran a program that the
+    /// unit runs: one of its commands, one that was seen in it, or one of `known`.
     #[must_use]
     pub fn denials(&self, heard: &Heard, known: &BTreeSet<Untrusted>) -> Vec<Denial> {
         let owned = |sound: &&Sound| sound.cgroup.as_deref().is_some_and(|c| self.owns(c));
@@ -64,16 +64,44 @@ impl Replay<'_> {
         let mut programs: BTreeSet<Untrusted> = commands.map(|c| Untrusted::new(c.program())).collect();
         programs.extend(heard.sounds.iter().filter(owned).filter_map(|s| s.denial.process.exe.clone()));
         programs.extend(known.iter().cloned());
+        let mut users = Users::of(self.unit);
+        users.known.extend(heard.sounds.iter().filter(owned).filter_map(|s| s.denial.process.user));
         let runs = |exe: &Option<Untrusted>| exe.as_ref().is_some_and(|exe| programs.contains(exe));
         let attribution = |sound: &Sound| match &sound.cgroup {
             Some(cgroup) => self.owns(cgroup).then_some(Attribution::ControlGroup),
-            None => (!sound.denial.process.login && runs(&sound.denial.process.exe))
-                .then_some(Attribution::OwnProgram),
+            None => {
+                let process = &sound.denial.process;
+                let user = process.user.is_some_and(|user| users.include(user));
+                (!process.login && user && runs(&process.exe)).then_some(Attribution::OwnProgram)
+            }
         };
         let ours = heard.sounds.iter().filter_map(|s| Some((s, attribution(s)?)));
         ours.filter(|(sound, _)| self.policy.decide(sound.denial.call).denies())
             .map(|(sound, why)| Denial { attribution: Some(why), ..sound.denial.clone() })
             .collect()
+    }
+}
+
+/// The users as whom processes of a unit run: root, whose executor begins them, and the unit's own.
+struct Users {
+    known: BTreeSet<u32>,
+    dynamic: bool,
+}
+
+/// The users that `DynamicUser=` takes (systemd's UIDS-GIDS: 0xEF00 to 0xFFEF).
+const DYNAMIC_USERS: std::ops::RangeInclusive<u32> = 61184..=65519;
+
+impl Users {
+    fn of(unit: &Unit) -> Self {
+        let named = unit.text("User").and_then(|user| match user.parse() {
+            Ok(number) => Some(number),
+            Err(_) => nix::unistd::User::from_name(user).ok()?.map(|u| u.uid.as_raw()),
+        });
+        Users { known: [0].into_iter().chain(named).collect(), dynamic: unit.flag("DynamicUser") }
+    }
+
+    fn include(&self, user: u32) -> bool {
+        self.known.contains(&user) || (self.dynamic && DYNAMIC_USERS.contains(&user))
     }
 }
 

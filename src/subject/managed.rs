@@ -1,7 +1,7 @@
 //! A unit of the running service manager.
 
 use super::{Evidence, Failure, Judged, Subject, Verdict, etc_folder};
-use crate::change::{Approval, Lock, Store};
+use crate::change::{Approval, Lock, Prompt, Store};
 use crate::evidence::{Denial, Untrusted, gather};
 use crate::finding::{Code, Finding};
 use crate::interrupt::Interrupt;
@@ -28,6 +28,8 @@ pub struct SubjectOptions {
     pub via: Via,
     /// A log that the user named; `-` is standard input.
     pub log: Option<PathBuf>,
+    /// Whom to ask.
+    pub prompt: Prompt,
     /// Ends the waiting.
     pub interrupt: Interrupt,
     /// Where kernel records' process IDs are found.
@@ -59,8 +61,8 @@ impl<'a> ManagedUnit<'a> {
         let mut leftover = None;
         let mut status = status;
         if lock.is_some() && session::left_behind(&name) {
-            session::recover(manager, &name).map_err(|e| Failure::System(e.to_string()))?;
-            let message = "a replay of an earlier run that was killed was still in force: it was taken away";
+            let message = session::recover(manager, &name, &status, &options.prompt)
+                .map_err(|e| Failure::System(e.to_string()))?;
             leftover = Some(Finding::warning(Code::LeftoverReplay, message, None));
             status = manager.status(&name).map_err(failure)?;
         }
