@@ -109,7 +109,7 @@ fn propose(
     let diff = drop_in.diff();
     show_plan(&plan, &diff, desk);
 
-    if let Some(verdict) = subject.prove(&drop_in)? {
+    if let Some(verdict) = subject.prove(&plan, &drop_in)? {
         match show_proof(verdict, desk) {
             None => {}
             Some(ending) => return Ok(ending),
@@ -132,7 +132,9 @@ fn propose(
 
     let verdict = subject.put_in_force(&plan, &drop_in);
     if let Ok(Verdict::Works(how)) = verdict {
-        save(&store, &Receipt { verified: true, ..receipt })?;
+        if let Err(error) = store.save(&Receipt { verified: true, ..receipt }) {
+            output::message(&format!("unitfix: the receipt still says that it is not verified: {error}\n"));
+        }
         desk.report.verdict = Some(how.clone());
         return Ok(Ending::Repaired(format!("Repaired: {how}.\nUndo: {}", subject.undo_command())));
     }
@@ -202,7 +204,8 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
         };
     };
     let healthy = evidence.outcome.as_ref().is_some_and(Outcome::healthy);
-    let suspicious = evidence.sigsys || evidence.denials.iter().any(|d| d.attribution.is_some());
+    // what was denied to nobody knows whom may have been denied to a child of this one
+    let suspicious = evidence.sigsys || evidence.blind || !evidence.denials.is_empty();
     let quiet = healthy && !suspicious && desk.options.via.is_none();
     if quiet {
         let words = "Nothing to repair: it runs, and no denied call of it is on record. \
@@ -306,7 +309,7 @@ fn no_repair(
                 "Denied calls are on record, but not whose they are: replay it to see".to_owned(),
             ),
             (_, true) => other_cause(shown, observation),
-            (_, false) => nothing_denied(evidence),
+            (_, false) => nothing_denied(evidence, needs),
         });
     }
     if let Some(outcome) = replayed.filter(|o| !o.healthy()) {
@@ -336,8 +339,16 @@ fn soft_and_healthy(
     })
 }
 
-fn nothing_denied(evidence: &Evidence) -> Ending {
+fn nothing_denied(evidence: &Evidence, needs: &Needs) -> Ending {
     match &evidence.outcome {
+        Some(outcome) if outcome.healthy() && evidence.sigsys => Ending::NoRepair(
+            "A process of it was killed for a forbidden call, but the replay showed none: --observe watches longer"
+                .to_owned(),
+        ),
+        _ if !needs.soft.is_empty() => Ending::NothingToDo(format!(
+            "Nothing to repair: the unit wants {} to fail, and it works all the same",
+            crate::plan::list(&needs.soft)
+        )),
         Some(outcome) if !outcome.healthy() => Ending::NoRepair(
             "It failed before, and worked in the replay without any denied call: the system call filter is not the \
              cause"
@@ -436,6 +447,10 @@ fn approve(subject: &dyn Subject, desk: &Desk) -> Result<Approval, Ending> {
     if !asked {
         let command = format!("unitfix {} --apply", subject.label());
         return Err(Ending::Proposed(format!("Nothing was changed. To write it: {command}")));
+    }
+    if desk.options.place.json {
+        // who is asked has to see what about
+        output::message(desk.report.diff.as_deref().unwrap_or_default());
     }
     let (consequence, question) = subject.apply_question();
     match desk.prompt.ask(&consequence, &question) {

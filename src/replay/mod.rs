@@ -10,12 +10,12 @@ mod traced;
 pub use audit_socket::{AuditSocket, Heard, Sound};
 
 use crate::change::Approval;
-use crate::evidence::{Attribution, Denial, Untrusted};
+use crate::evidence::{Attribution, Denial, Process, Untrusted, gather};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, ManagerError, UnitStatus};
 use crate::policy::Policy;
+use crate::root::Root;
 use crate::unit::Unit;
-use crate::unit::exec::Stage;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -60,20 +60,20 @@ impl Replay<'_> {
     #[must_use]
     pub fn denials(&self, heard: &Heard, known: &BTreeSet<Untrusted>) -> Vec<Denial> {
         let owned = |sound: &&Sound| sound.cgroup.as_deref().is_some_and(|c| self.owns(c));
-        let commands = Stage::ALL.into_iter().flat_map(|stage| self.unit.commands(stage));
-        let mut programs: BTreeSet<Untrusted> = commands.map(|c| Untrusted::new(c.program())).collect();
+        let commands = gather::programs(self.unit, &Root::default());
+        let mut programs: BTreeSet<Untrusted> =
+            commands.iter().map(|path| Untrusted::new(path.as_os_str().as_encoded_bytes())).collect();
         programs.extend(heard.sounds.iter().filter(owned).filter_map(|s| s.denial.process.exe.clone()));
         programs.extend(known.iter().cloned());
         let mut users = Users::of(self.unit);
         users.known.extend(heard.sounds.iter().filter(owned).filter_map(|s| s.denial.process.user));
         let runs = |exe: &Option<Untrusted>| exe.as_ref().is_some_and(|exe| programs.contains(exe));
+        let left_traces = |process: &Process| {
+            !process.login && runs(&process.exe) && process.user.is_some_and(|user| users.include(user))
+        };
         let attribution = |sound: &Sound| match &sound.cgroup {
             Some(cgroup) => self.owns(cgroup).then_some(Attribution::ControlGroup),
-            None => {
-                let process = &sound.denial.process;
-                let user = process.user.is_some_and(|user| users.include(user));
-                (!process.login && user && runs(&process.exe)).then_some(Attribution::OwnProgram)
-            }
+            None => left_traces(&sound.denial.process).then_some(Attribution::OwnProgram),
         };
         let ours = heard.sounds.iter().filter_map(|s| Some((s, attribution(s)?)));
         ours.filter(|(sound, _)| self.policy.decide(sound.denial.call).denies())

@@ -87,7 +87,7 @@ impl Subject for RootedUnit {
         Err(Failure::System(self.replay_notice().err().unwrap_or_default()))
     }
 
-    fn prove(&self, _drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
+    fn prove(&self, _plan: &Plan, _drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
         Ok(None)
     }
 
