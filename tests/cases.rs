@@ -16,6 +16,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -139,9 +140,7 @@ impl Expected {
     }
 
     fn save(&self, case: &Path) {
-        for (name, text) in
-            [("status", &self.status), ("stdout", &self.stdout), ("stderr", &self.stderr)]
-        {
+        for (name, text) in [("status", &self.status), ("stdout", &self.stdout), ("stderr", &self.stderr)] {
             fs::write(case.join(name), text).unwrap();
         }
         let after = case.join("after");
@@ -169,7 +168,7 @@ impl Expected {
         for path in expected.tree.keys().chain(self.tree.keys().filter(|p| !expected.tree.contains_key(*p))) {
             let (wanted, seen) = (expected.tree.get(path), self.tree.get(path));
             if wanted != seen {
-                faults += &format!("{}:\nexpected {wanted:?}\nseen {seen:?}\n", path.display());
+                let _ = write!(faults, "{}:\nexpected {wanted:?}\nseen {seen:?}\n", path.display());
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(faults.into()) }

@@ -41,7 +41,7 @@ pub fn from_system(
         evidence.denials.extend(records.kept.denials);
     }
     add_audit_log(&mut evidence, &Root::default());
-    add_named_log(&mut evidence, unit, policy, options)?;
+    add_named_log(&mut evidence, options)?;
     let since = unit.changed();
     let of_this_unit = |d: &Denial| d.time.is_none_or(|time| time >= since) && policy.decide(d.call).denies();
     evidence.denials.retain(of_this_unit);
@@ -94,7 +94,7 @@ pub fn from_root(
 ) -> Result<Evidence, Failure> {
     let mut evidence = Evidence::default();
     add_audit_log(&mut evidence, root);
-    add_named_log(&mut evidence, unit, policy, options)?;
+    add_named_log(&mut evidence, options)?;
     own_programs(&mut evidence, unit, policy, root);
     evidence.state = format!("{} below {}.", unit.name, root.join(Path::new("/")).display());
     Ok(evidence)
@@ -102,12 +102,7 @@ pub fn from_root(
 
 /// Add the log that the user named, if there is one. Its denials are those of a bare unit where they ran one of its
 /// programs.
-pub fn add_named_log(
-    evidence: &mut Evidence,
-    unit: &Unit,
-    policy: &Policy,
-    options: &SubjectOptions,
-) -> Result<(), Failure> {
+fn add_named_log(evidence: &mut Evidence, options: &SubjectOptions) -> Result<(), Failure> {
     let Some(path) = &options.log else { return Ok(()) };
     let failed = |error: std::io::Error| Failure::Usage(format!("{}: {error}", path.display()));
     let source = Source::Log(path.clone());
@@ -119,11 +114,23 @@ pub fn add_named_log(
     let read = read.map_err(failed)?;
     note_malformed(evidence, &path.display().to_string(), &read);
     if read.kept.total() == 0 {
+        let lines = if read.lines == 1 { "line" } else { "lines" };
         let message =
-            format!("{} holds no record of a forbidden call, in {} lines", path.display(), read.lines);
-        evidence.findings.push(Finding::note(Code::LogUnreadable, message, None));
+            format!("{} holds no record of a forbidden call, in {} {lines}", path.display(), read.lines);
+        evidence.findings.push(Finding::note(Code::NoRecord, message, None));
     }
     evidence.denials.extend(read.kept.denials);
+    Ok(())
+}
+
+/// The evidence on a unit file: only what a named log says of its programs.
+pub fn from_named_log(
+    evidence: &mut Evidence,
+    unit: &Unit,
+    policy: &Policy,
+    options: &SubjectOptions,
+) -> Result<(), Failure> {
+    add_named_log(evidence, options)?;
     own_programs(evidence, unit, policy, &Root::default());
     Ok(())
 }
@@ -170,7 +177,8 @@ fn unread(evidence: &mut Evidence, message: &str) {
 fn note_malformed(evidence: &mut Evidence, log: &str, read: &LogRead) {
     if let Some((line, why)) = read.malformed.first() {
         let message = format!(
-            "{log} holds {} records that no kernel wrote, which count for nothing; the first is line {line}: {why}",
+            "{log} holds records (in all {}) that are cut, or not as the kernel writes them, and count for nothing; \
+             the first is line {line}: {why}",
             read.malformed_total
         );
         evidence.findings.push(Finding::warning(Code::LogUnreadable, message, None));
@@ -197,7 +205,7 @@ fn programs(unit: &Unit, root: &Root) -> Vec<PathBuf> {
     let named = commands.map(|c| PathBuf::from(c.program()));
     named
         .flat_map(|path| {
-            let real = root.is_system().then(|| std::fs::canonicalize(&path).ok()).flatten();
+            let real = root.resolve(&path);
             [Some(path), real].into_iter().flatten()
         })
         .collect()
