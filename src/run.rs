@@ -96,13 +96,14 @@ fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
     match task {
         Task::Status { unit, place } => {
             let only = unit.as_deref().map(name).transpose()?;
-            let status = undo::status(&root_of(&place), only.as_ref())?;
+            let root = root_of(&place);
+            let status = undo::status(&root, only.as_ref())?;
             if place.json {
                 let text =
                     serde_json::to_string_pretty(&status).map_err(|e| Failure::System(e.to_string()))?;
                 output::result(&(text + "\n"));
             } else {
-                output::result(&status.text());
+                output::result(&status.text(&root));
             }
             Ok(0)
         }

@@ -41,7 +41,10 @@ pub fn from_system(
         evidence.denials.extend(records.kept.denials);
     }
     add_audit_log(&mut evidence, &Root::default());
-    add_named_log(&mut evidence, unit, policy, options)?;
+    let mut named = Vec::new();
+    add_named_log(&mut evidence, &mut named, options)?;
+    own_programs(&mut named, unit, policy, &Root::default());
+    evidence.denials.append(&mut named);
     // what was denied before the unit was changed, was denied to another unit; process IDs of earlier boots too
     let since = unit.changed().max(boot_time().unwrap_or_default());
     let of_this_unit = |d: &Denial| d.time.is_none_or(|time| time >= since) && policy.decide(d.call).denies();
@@ -102,18 +105,19 @@ pub fn from_root(
 ) -> Result<Evidence, Failure> {
     let mut evidence = Evidence::default();
     add_audit_log(&mut evidence, root);
-    add_named_log(&mut evidence, unit, policy, options)?;
-    own_programs(&mut evidence.denials, unit, policy, root);
+    let mut denials = std::mem::take(&mut evidence.denials);
+    add_named_log(&mut evidence, &mut denials, options)?;
+    own_programs(&mut denials, unit, policy, root);
+    evidence.denials = denials;
     evidence.state = format!("{} below {}.", unit.name, root.join(Path::new("/")).display());
     Ok(evidence)
 }
 
 /// Add the log that the user named, if there is one. Its denials are those of a bare unit where they ran one of its
 /// programs.
-pub fn add_named_log(
+fn add_named_log(
     evidence: &mut Evidence,
-    unit: &Unit,
-    policy: &Policy,
+    into: &mut Vec<Denial>,
     options: &SubjectOptions,
 ) -> Result<(), Failure> {
     let Some(path) = &options.log else { return Ok(()) };
@@ -127,13 +131,26 @@ pub fn add_named_log(
     let read = read.map_err(failed)?;
     note_malformed(evidence, &path.display().to_string(), &read);
     if read.kept.total() == 0 {
+        let lines = if read.lines == 1 { "line" } else { "lines" };
         let message =
-            format!("{} holds no record of a forbidden call, in {} lines", path.display(), read.lines);
-        evidence.findings.push(Finding::note(Code::LogUnreadable, message, None));
+            format!("{} holds no record of a forbidden call, in {} {lines}", path.display(), read.lines);
+        evidence.findings.push(Finding::note(Code::NoRecord, message, None));
     }
-    let mut denials = read.kept.denials;
-    own_programs(&mut denials, unit, policy, &Root::default());
-    evidence.denials.extend(denials);
+    into.extend(read.kept.denials);
+    Ok(())
+}
+
+/// The evidence on a unit file: only what a named log says of its programs.
+pub fn from_named_log(
+    evidence: &mut Evidence,
+    unit: &Unit,
+    policy: &Policy,
+    options: &SubjectOptions,
+) -> Result<(), Failure> {
+    let mut named = Vec::new();
+    add_named_log(evidence, &mut named, options)?;
+    own_programs(&mut named, unit, policy, &Root::default());
+    evidence.denials = named;
     Ok(())
 }
 
@@ -191,7 +208,8 @@ fn unread(evidence: &mut Evidence, message: &str) {
 fn note_malformed(evidence: &mut Evidence, log: &str, read: &LogRead) {
     if let Some((line, why)) = read.malformed.first() {
         let message = format!(
-            "{log} holds {} records that no kernel wrote, which count for nothing; the first is line {line}: {why}",
+            "{log} holds records (in all {}) that are cut, or not as the kernel writes them, and count for nothing; \
+             the first is line {line}: {why}",
             read.malformed_total
         );
         evidence.findings.push(Finding::warning(Code::LogUnreadable, message, None));
@@ -224,7 +242,7 @@ pub(crate) fn programs(unit: &Unit, root: &Root) -> Vec<PathBuf> {
     let named = commands.map(|c| PathBuf::from(c.program()));
     named
         .flat_map(|path| {
-            let real = root.is_system().then(|| std::fs::canonicalize(&path).ok()).flatten();
+            let real = root.resolve(&path);
             [Some(path), real].into_iter().flatten()
         })
         .collect()

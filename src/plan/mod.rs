@@ -120,7 +120,7 @@ impl Plan {
             self.instead.as_ref().filter(|wider| wider.calls > count).map_or(String::new(), |wider| {
                 format!("; {} fewer than {}", wider.calls - count, wider.words)
             });
-        if more.is_empty() { parts.join(", ") } else { format!("{} ({more}{fewer})", parts.join(", ")) }
+        if more.is_empty() { parts.join(" and ") } else { format!("{} ({more}{fewer})", parts.join(" and ")) }
     }
 
     /// The unit as it would be with a drop-in in the place of an earlier one of unitfix's own.

@@ -123,6 +123,18 @@ pub enum Via {
     Strace,
 }
 
+impl Via {
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Via::Auto => "auto",
+            Via::Log => "log",
+            Via::Strace => "strace",
+        }
+    }
+}
+
 /// Why a replay did not come about, or was broken off. The unit is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {

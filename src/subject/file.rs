@@ -93,7 +93,7 @@ impl Subject for UnitFile {
             state: format!("{} is a unit file, replayed here without a service manager.", self.label()),
             ..Evidence::default()
         };
-        gather::add_named_log(&mut evidence, &self.judged.unit, &self.judged.policy, &self.options)?;
+        gather::from_named_log(&mut evidence, &self.judged.unit, &self.judged.policy, &self.options)?;
         Ok(evidence)
     }
 

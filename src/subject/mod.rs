@@ -62,6 +62,8 @@ pub struct Evidence {
 pub enum Verdict {
     /// It works; how this was seen.
     Works(String),
+    /// Nothing shows it here; what is to be said instead.
+    NotProvable(String),
     /// Calls of it are still denied.
     StillDenied(Vec<Denial>),
     /// It fails for another reason.
