@@ -31,6 +31,10 @@ pub struct UnitFacts<'a> {
     pub journal_pids: BTreeMap<u32, u64>,
     /// The programs of the unit's commands, as absolute paths; where they are links, also what they lead to.
     pub programs: Vec<PathBuf>,
+    /// Whether processes of the unit run as this user.
+    pub runs_as: &'a dyn Fn(u32) -> bool,
+    /// The unit's program proves nothing where it is one that many run: a shell or an interpreter.
+    pub doubts_interpreters: bool,
     /// What the unit forbids.
     pub policy: &'a Policy,
     /// Whether no other unit that was running with a filter forbids this call.
@@ -125,9 +129,12 @@ impl UnitFacts<'_> {
             Effect::Killed => self.kills(denial.call),
             Effect::Recorded | Effect::Failed(_) => self.policy.decide(denial.call).denies(),
         };
+        let own = self.is_own(denial);
+        let user = denial.process.user.is_none_or(self.runs_as);
         if !fits || denial.process.login {
             None
-        } else if self.is_own(denial) {
+        } else if own && user && self.main_lived(denial) && !(self.doubts_interpreters && interprets(denial))
+        {
             Some(Attribution::OwnProgram)
         } else if (self.only_candidate)(denial.call) {
             Some(Attribution::OnlyCandidate)
@@ -175,6 +182,16 @@ fn is_dump_of(dump: &CoreDump, denial: &Denial) -> bool {
 /// A process that wrote to the journal about when it was denied something is the same process.
 fn is_near(denial: &Denial, time: u64) -> bool {
     denial.time.is_some_and(|denied| denied.abs_diff(time) <= SAME_PROCESS_WITHIN_US)
+}
+
+/// Whether a process ran a shell or an interpreter, as those of many services do.
+fn interprets(denial: &Denial) -> bool {
+    const MANY_RUN: [&str; 12] =
+        ["ash", "bash", "busybox", "dash", "env", "java", "node", "perl", "php", "python", "ruby", "sh"];
+    let exe = denial.process.exe.as_ref().map(Untrusted::bytes).unwrap_or_default();
+    let name = exe.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    let letters = name.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+    MANY_RUN.iter().any(|known| name.get(..letters) == Some(known.as_bytes()))
 }
 
 /// The report follows the record.
@@ -233,6 +250,8 @@ mod tests {
             main_times: (0, 0),
             journal_pids: BTreeMap::from([(12, 100 * S)]),
             programs: vec!["/bin/p".into(), "/bin/a-rather-long-name".into()],
+            runs_as: &|user| user == 0,
+            doubts_interpreters: true,
             policy,
             only_candidate: &|_| false,
         }
@@ -274,6 +293,18 @@ mod tests {
         let mut forged = kill(14, "/bin/p", "chown", 100 * S);
         forged.process.login = true;
         assert_eq!(attributed(&[forged], &[report(100 * S)], &only), [None]);
+    }
+
+    #[test]
+    fn a_program_that_many_run_proves_nothing() {
+        let policy = policy("SystemCallFilter=~chown");
+        let shell = UnitFacts { programs: vec!["/usr/bin/python3.11".into()], ..facts(&policy) };
+        assert_eq!(attributed(&[kill(14, "/usr/bin/python3.11", "chown", 100 * S)], &[], &shell), [None]);
+        let mut other_user = kill(14, "/bin/p", "chown", 100 * S);
+        other_user.process.user = Some(1000);
+        assert_eq!(attributed(&[other_user], &[], &facts(&policy)), [None]);
+        let later = UnitFacts { main_times: (200 * S, 0), ..facts(&policy) };
+        assert_eq!(attributed(&[kill(14, "/bin/p", "chown", 100 * S)], &[], &later), [None]);
     }
 
     #[test]

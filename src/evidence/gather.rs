@@ -8,7 +8,7 @@ use crate::finding::{Code, Finding};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, UnitStatus};
 use crate::policy::Policy;
-use crate::replay::{Exit, Outcome};
+use crate::replay::{Exit, Outcome, Users};
 use crate::root::Root;
 use crate::subject::{Evidence, Failure, SubjectOptions};
 use crate::syscalls::Call;
@@ -70,11 +70,14 @@ pub fn from_system(
         }
     };
     let others = OnceCell::new();
+    let users = Users::of(unit);
     let facts = UnitFacts {
         main_pid: status.main_pid.filter(|_| same_processes),
         main_times: status.main_times,
         journal_pids,
         programs: programs(unit, &Root::default()),
+        runs_as: &|user| users.include(user),
+        doubts_interpreters: true,
         policy,
         only_candidate: &|call| {
             let others = others.get_or_init(|| manager.filtered_services().unwrap_or_default());
@@ -223,6 +226,8 @@ fn own_programs(denials: &mut Vec<Denial>, unit: &Unit, policy: &Policy, root: &
         main_times: (0, 0),
         journal_pids: BTreeMap::new(),
         programs: programs(unit, root),
+        runs_as: &|_| true,
+        doubts_interpreters: false,
         policy,
         only_candidate: &|_| false,
     };

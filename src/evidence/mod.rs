@@ -96,7 +96,8 @@ pub enum Attribution {
     JournalOfProcess,
     /// The manager reported, right after the record, that this unit's main or control process died of SIGSYS.
     ManagerReport,
-    /// It ran a program that the unit runs, and the unit forbids the call.
+    /// While the unit ran, a process of no login and of the unit's user ran a program of the unit that is not one that
+    /// many run, and the unit forbids the call.
     OwnProgram,
     /// The user named the unit and this log, and it ran a program that the unit runs.
     NamedLog,
@@ -118,7 +119,7 @@ impl Attribution {
     /// Whether this is more than a guess. Only then a denial counts towards a repair.
     #[must_use]
     pub fn is_sure(&self) -> bool {
-        !matches!(self, Attribution::OnlyCandidate | Attribution::OwnProgram)
+        *self != Attribution::OnlyCandidate
     }
 
     /// The reason in words, to follow "because".

@@ -83,7 +83,7 @@ impl Replay<'_> {
 }
 
 /// The users as whom processes of a unit run: root, whose executor begins them, and the unit's own.
-struct Users {
+pub(crate) struct Users {
     known: BTreeSet<u32>,
     dynamic: bool,
 }
@@ -92,7 +92,7 @@ struct Users {
 const DYNAMIC_USERS: std::ops::RangeInclusive<u32> = 61184..=65519;
 
 impl Users {
-    fn of(unit: &Unit) -> Self {
+    pub(crate) fn of(unit: &Unit) -> Self {
         let named = unit.text("User").and_then(|user| match user.parse() {
             Ok(number) => Some(number),
             Err(_) => nix::unistd::User::from_name(user).ok()?.map(|u| u.uid.as_raw()),
@@ -100,7 +100,7 @@ impl Users {
         Users { known: [0].into_iter().chain(named).collect(), dynamic: unit.flag("DynamicUser") }
     }
 
-    fn include(&self, user: u32) -> bool {
+    pub(crate) fn include(&self, user: u32) -> bool {
         self.known.contains(&user) || (self.dynamic && DYNAMIC_USERS.contains(&user))
     }
 }

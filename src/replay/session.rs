@@ -265,7 +265,7 @@ pub fn recover(
     session.take_away().map_err(io)?;
     super::traced::clean_up(unit);
     manager.reload()?;
-    let found = "a replay of a run that was killed was still in force, and was taken away";
+    let found = "a replay of an earlier run that was killed was still in force, and was taken away";
     if !status.is_up() || status.main_times.0 < session.note.since {
         if session.note.standing == Standing::Failed && status.active_state == "inactive" {
             fail_again(manager, unit)?;
