@@ -8,19 +8,19 @@ use std::path::PathBuf;
 const OBSERVE: u32 = 10;
 
 /// Repair a systemd service whose own SystemCallFilter= kills it.
-///
-/// unitfix finds the forbidden call and the line that forbids it, replays the unit with forbidden calls let
-/// through to find the others, and proposes the smallest change as a drop-in. Nothing is restarted or written
-/// without a yes.
 #[derive(Debug, Parser)]
 #[command(
     version,
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
-    max_term_width = 100
+    max_term_width = 80
 )]
-#[command(after_help = "Exit status: 0 nothing to repair, or repaired; 1 proposed, not applied; 2 usage;\n\
-3 no repair can be offered; 4 applied, did not help, rolled back; 5 this system cannot do it.")]
+#[command(after_help = "unitfix finds the forbidden call and the line that forbids it, replays the unit\n\
+with forbidden calls let through to find the others, and proposes the smallest\n\
+change as a drop-in. Nothing is restarted or written without a yes.\n\n\
+Exit status: 0 nothing to repair, or repaired; 1 proposed, not applied; 2 usage;\n\
+3 no repair can be offered; 4 applied, did not help, rolled back; 5 this system\n\
+cannot do it. The manual, unitfix(1), says more.")]
 pub struct Cli {
     /// What to do, if not to repair
     #[command(subcommand)]
@@ -48,9 +48,9 @@ pub enum Task {
         /// Ask nothing
         #[arg(long)]
         yes: bool,
-        /// Where the system is
-        #[command(flatten)]
-        place: Place,
+        /// Where unitfix wrote it, if not below /
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
     },
 }
 
@@ -78,8 +78,8 @@ pub struct Repair {
     /// Judge from the logs alone; restart nothing
     #[arg(long, conflicts_with = "via")]
     pub no_replay: bool,
-    /// How to see the forbidden calls of a replay [default: auto]
-    #[arg(long, value_enum, value_name = "ENGINE")]
+    /// How to see the forbidden calls of a replay: by the kernel's log, by strace, or auto (the default)
+    #[arg(long, value_enum, value_name = "ENGINE", hide_possible_values = true)]
     pub via: Option<Via>,
     /// How long to watch the unit in the replay and after the repair
     #[arg(long, value_name = "SECONDS", default_value_t = OBSERVE, value_parser = clap::value_parser!(u32).range(1..=86400))]

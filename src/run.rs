@@ -1,7 +1,7 @@
 //! From a parsed command line to an exit status.
 
 use crate::change::{Prompt, Yes};
-use crate::cli::{Cli, Place, Repair, Task};
+use crate::cli::{Cli, Repair, Task};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
 use crate::recipe::{Desk, Ending, repair};
@@ -96,7 +96,7 @@ fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
     match task {
         Task::Status { unit, place } => {
             let only = unit.as_deref().map(name).transpose()?;
-            let root = root_of(&place);
+            let root = root_of(place.root);
             let status = undo::status(&root, only.as_ref())?;
             if place.json {
                 let text =
@@ -107,12 +107,12 @@ fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
             }
             Ok(0)
         }
-        Task::Revert { unit, yes, place } => {
+        Task::Revert { unit, yes, root } => {
             let prompt = Prompt { yes: if yes { Yes::Given } else { Yes::NotGiven }, interrupt };
             let ending = if unit.contains('/') {
                 undo::revert_file(Path::new(&unit), &prompt)?
             } else {
-                undo::revert(&name(&unit)?, &root_of(&place), &prompt)?
+                undo::revert(&name(&unit)?, &root_of(root), &prompt)?
             };
             output::result(&format!("{}\n", ending.words()));
             Ok(ending.status())
@@ -120,8 +120,8 @@ fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
     }
 }
 
-fn root_of(place: &Place) -> Root {
-    place.root.clone().map(Root::new).unwrap_or_default()
+fn root_of(folder: Option<PathBuf>) -> Root {
+    folder.map(Root::new).unwrap_or_default()
 }
 
 fn name(text: &str) -> Result<UnitName, Failure> {

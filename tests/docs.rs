@@ -1,0 +1,232 @@
+//! What is written about unitfix is what unitfix does: the manual, the README and `--help`.
+#![allow(clippy::unwrap_used, clippy::panic)] // in helpers, too, a failure is the test's
+
+use clap::CommandFactory;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use unitfix::cli::Cli;
+use unitfix::finding::Code;
+
+fn text(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The manual's sections: name, and lines without font changes and escapes.
+fn sections() -> Vec<(String, Vec<String>)> {
+    let mut out: Vec<(String, Vec<String>)> = Vec::new();
+    for line in text("man/unitfix.1").lines() {
+        let mut line = line.replace("\\-", "-").replace("\\~", " ");
+        for font in ["\\fB", "\\fI", "\\fR"] {
+            line = line.replace(font, "");
+        }
+        match (line.strip_prefix(".SH "), out.last_mut()) {
+            (Some(name), _) => out.push((name.to_owned(), Vec::new())),
+            (None, Some((_, lines))) => lines.push(line),
+            (None, None) => {}
+        }
+    }
+    out
+}
+
+fn section(name: &str) -> Vec<String> {
+    sections().into_iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no section {name}")).1
+}
+
+/// What stands behind each `.TP` of a section, without the macro and its quotes.
+fn tags(name: &str) -> Vec<String> {
+    let lines = section(name);
+    let tag = |pair: &[String]| {
+        (pair[0] == ".TP").then(|| {
+            let words = pair[1].split_once(' ').map_or("", |(_, words)| words);
+            words.replace(['"', '[', ']'], "").split_whitespace().collect::<Vec<_>>().join(" ")
+        })
+    };
+    lines.windows(2).filter_map(tag).collect()
+}
+
+/// Every long option of the program and of its commands.
+fn options() -> BTreeSet<String> {
+    let mut cli = Cli::command();
+    cli.build();
+    let all = std::iter::once(&cli).chain(cli.get_subcommands().filter(|c| c.get_name() != "help"));
+    let options = all.flat_map(clap::Command::get_arguments).filter(|a| !a.is_hide_set());
+    options.filter_map(clap::Arg::get_long).map(|long| format!("--{long}")).collect()
+}
+
+fn documented_options(tags: &[String]) -> BTreeSet<String> {
+    let words = tags.iter().flat_map(|tag| tag.split(|c: char| c.is_whitespace() || c == ','));
+    words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_manual_has_its_sections() {
+    let names: Vec<String> = sections().into_iter().map(|(name, _)| name).collect();
+    let expected = [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "COMMANDS",
+        "OPTIONS",
+        "WHAT HAPPENS WHEN YOU SAY YES",
+        "FILES",
+        "ENVIRONMENT",
+        "EXIT STATUS",
+        "FINDINGS",
+        "EXAMPLES",
+        "SECURITY",
+        "SEE ALSO",
+    ];
+    assert_eq!(names, expected);
+    assert!(sections().iter().all(|(_, lines)| !lines.is_empty()));
+    let title = text("man/unitfix.1").lines().find(|l| l.starts_with(".TH ")).unwrap().to_owned();
+    assert!(title.contains(&format!("\"unitfix {}\"", env!("CARGO_PKG_VERSION"))), "{title}");
+}
+
+/// man-db's own judgement; `.ci/run` installs it.
+#[test]
+fn the_manual_renders_without_a_warning() {
+    let output = Command::new("man")
+        .args(["--warnings=w", "-l", "man/unitfix.1"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("MANWIDTH", "80")
+        .env("MANROFFOPT", "-c")
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .unwrap_or_else(|error| panic!("man(1), of man-db: {error}"));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(output.status.success());
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert!(page.contains("SystemCallFilter="));
+    let wide: Vec<&str> = page.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+}
+
+#[test]
+fn the_manual_has_every_option_and_no_other() {
+    assert_eq!(documented_options(&tags("OPTIONS")), {
+        let mut all = options();
+        all.extend(["--help".to_owned(), "--version".to_owned()]);
+        all
+    });
+    let anywhere = text("man/unitfix.1").replace("\\-", "-");
+    let words = anywhere.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    let unknown: BTreeSet<&str> = words
+        .filter(|w| w.len() > 2 && w.starts_with("--"))
+        .filter(|w| !options().contains(*w) && !["--help", "--version"].contains(w))
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn the_manual_has_every_command_and_no_other() {
+    let documented: BTreeSet<String> =
+        tags("COMMANDS").iter().map(|tag| tag.split(' ').next().unwrap().to_owned()).collect();
+    let mut cli = Cli::command();
+    cli.build();
+    let mut all: BTreeSet<String> = cli.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+    all.insert("unitfix".to_owned());
+    assert_eq!(documented, all);
+}
+
+#[test]
+fn the_manual_has_every_finding_in_order() {
+    let names: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
+    assert_eq!(tags("FINDINGS"), names);
+}
+
+#[test]
+fn the_manual_has_every_exit_status() {
+    assert_eq!(tags("EXIT STATUS"), ["0", "1", "2", "3", "4", "5", "130"]);
+}
+
+#[test]
+fn help_fits_on_a_screen() {
+    for args in [&["--help"][..], &["-h"], &["status", "--help"], &["revert", "--help"], &["help"]] {
+        let output = unitfix(Path::new("."), args);
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && help.lines().count() > 10, "{args:?}\n{help}");
+        assert!(help.lines().count() <= 40, "{args:?}: {} lines", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{args:?}\n{help}");
+    }
+}
+
+fn unitfix(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_unitfix"))
+        .args(args)
+        .current_dir(folder)
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// The code blocks of the README, without their fences.
+fn blocks() -> Vec<String> {
+    text("README.md")
+        .split("```")
+        .skip(1)
+        .step_by(2)
+        .map(|b| b.split_once('\n').unwrap().1.to_owned())
+        .collect()
+}
+
+#[test]
+fn the_readme_example_does_what_is_shown() {
+    let readme = text("README.md");
+    let command = "cargo run -q -- ./examples/report.service\n";
+    assert!(blocks().iter().any(|block| block == command), "{command}");
+    assert!(blocks().iter().any(|block| block == ".ci/run\n"));
+    assert!(readme.contains("exits with status 1"));
+
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("examples")).unwrap();
+    fs::write(folder.path().join("examples/report.service"), text("examples/report.service")).unwrap();
+    let file = "./examples/report.service";
+    let output = unitfix(folder.path(), &[file]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let shown = blocks().into_iter().find(|block| block.contains("Repair: allow setpriority")).unwrap();
+    let place = |text: &str| {
+        let line = text.lines().find(|line| line.contains("because ")).unwrap();
+        line.rsplit('/').next().unwrap().to_owned()
+    };
+    assert_eq!(place(&shown), place(&said));
+    for line in shown.lines().filter(|line| line.contains("^^^") || line.starts_with("Repair")) {
+        assert!(said.contains(line), "{line}\nis not in\n{said}");
+    }
+    let proven = "Proven: a second run under the repaired filter: finished successfully";
+    assert!(shown.contains(proven) && said.contains(proven), "{said}");
+    assert!(!folder.path().join("examples/report.service.d").exists(), "written without a yes");
+
+    assert!(blocks().iter().any(|block| block.contains(&format!("unitfix {file} --apply --yes\n"))));
+    assert_eq!(unitfix(folder.path(), &[file, "--apply", "--yes"]).status.code(), Some(0));
+    let drop_in = folder.path().join("examples/report.service.d/zz-unitfix.conf");
+    let written = fs::read_to_string(&drop_in).unwrap();
+    assert!(written.ends_with("\n[Service]\nSystemCallFilter=setpriority\n"), "{written}");
+    assert_eq!(unitfix(folder.path(), &[file]).status.code(), Some(0), "repaired");
+    assert_eq!(unitfix(folder.path(), &["revert", file, "--yes"]).status.code(), Some(0));
+    assert!(!drop_in.parent().unwrap().exists());
+}
+
+#[test]
+fn every_command_line_that_is_shown_is_one() {
+    let manual = section("EXAMPLES").join("\n");
+    let lines =
+        blocks().into_iter().chain([manual]).flat_map(|t| t.lines().map(str::to_owned).collect::<Vec<_>>());
+    let mut checked = 0;
+    for line in lines {
+        let line = line.split(" #").next().unwrap().trim().trim_start_matches(".B ").trim_start_matches("$ ");
+        let Some((before, args)) = line.split_once("unitfix ") else { continue };
+        if !["", "sudo "].contains(&before) && !before.ends_with("| ") {
+            continue;
+        }
+        let words = std::iter::once("unitfix").chain(args.split_whitespace());
+        if let Err(error) = Cli::command().try_get_matches_from(words) {
+            panic!("{line}: {error}");
+        }
+        checked += 1;
+    }
+    assert!(checked >= 8, "{checked}");
+}
