@@ -101,6 +101,7 @@ impl Repair {
             self.no_replay.then(|| "--no-replay".to_owned()),
             self.via.map(|via| format!("--via {}", via.name())),
             (self.observe != OBSERVE).then(|| format!("--observe {}", self.observe)),
+            self.allow_risk.map(|Risk::High| "--allow-risk high".to_owned()),
             self.log.as_ref().map(|log| format!("--log {}", path(log))),
             self.place.root.as_ref().map(|root| format!("--root {}", path(root))),
         ];

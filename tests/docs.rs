@@ -175,7 +175,7 @@ fn blocks() -> Vec<String> {
 #[test]
 fn the_readme_example_does_what_is_shown() {
     let readme = text("README.md");
-    let command = "cargo run -q -- ./examples/report.service\n";
+    let command = "cargo run -q -- ./examples/report.service --apply --yes\n";
     assert!(blocks().iter().any(|block| block == command), "{command}");
     assert!(blocks().iter().any(|block| block == ".ci/run\n"));
     assert!(readme.contains("exits with status 1"));
@@ -200,7 +200,7 @@ fn the_readme_example_does_what_is_shown() {
     assert!(shown.contains(proven) && said.contains(proven), "{said}");
     assert!(!folder.path().join("examples/report.service.d").exists(), "written without a yes");
 
-    assert!(blocks().iter().any(|block| block.contains(&format!("unitfix {file} --apply --yes\n"))));
+    assert!(blocks().iter().any(|block| block.contains(&format!("unitfix {file} --apply --yes"))));
     assert_eq!(unitfix(folder.path(), &[file, "--apply", "--yes"]).status.code(), Some(0));
     let drop_in = folder.path().join("examples/report.service.d/zz-unitfix.conf");
     let written = fs::read_to_string(&drop_in).unwrap();
