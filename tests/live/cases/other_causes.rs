@@ -97,7 +97,7 @@ fn soft_denials(bed: &Bed) {
         let (before, invocation) = (Snapshot::of(bed, SOFT_DENIALS), bed.show(SOFT_DENIALS, "InvocationID"));
         let output = bed.unitfix(&[SOFT_DENIALS, "--apply", "--yes", "--observe", "1"]);
         assert_said(&output, 0, &["Nothing to repair"]);
-        assert_eq!(bed.show(SOFT_DENIALS, "InvocationID"), invocation, "it was not restarted");
+        assert_eq!(bed.show(SOFT_DENIALS, "InvocationID"), invocation, "it was not restarted: {output:?}");
         for via in ["log", "strace"] {
             let output = bed.unitfix(&[SOFT_DENIALS, "--apply", "--yes", "--observe", "1", "--via", via]);
             assert_said(&output, 0, &["Replaying", call, "Nothing to repair"]);
