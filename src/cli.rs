@@ -1,8 +1,11 @@
-//! The command line: types only.
+//! The command line.
 
 use crate::replay::Via;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+
+/// How long a unit is watched, where nothing else is said.
+const OBSERVE: u32 = 10;
 
 /// Repair a systemd service whose own SystemCallFilter= kills it.
 ///
@@ -69,7 +72,7 @@ pub struct Repair {
     #[arg(long, value_enum, value_name = "ENGINE")]
     pub via: Option<Via>,
     /// How long to watch the unit in the replay and after the repair
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = OBSERVE, value_parser = clap::value_parser!(u32).range(1..=86400))]
     pub observe: u32,
     /// Also read kernel records from this file (audit.log, dmesg, journalctl), or from standard input (-)
     #[arg(long, value_name = "FILE")]
@@ -77,6 +80,34 @@ pub struct Repair {
     /// Where the system is
     #[command(flatten)]
     pub place: Place,
+}
+
+impl Repair {
+    /// The command line that does the same again.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let path = |path: &PathBuf| quoted(&path.to_string_lossy());
+        let options = [
+            self.no_replay.then(|| "--no-replay".to_owned()),
+            self.via.map(|via| format!("--via {}", via.name())),
+            (self.observe != OBSERVE).then(|| format!("--observe {}", self.observe)),
+            self.log.as_ref().map(|log| format!("--log {}", path(log))),
+            self.place.root.as_ref().map(|root| format!("--root {}", path(root))),
+        ];
+        let unit = self.unit.as_deref().map(quoted);
+        let words = std::iter::once("unitfix".to_owned()).chain(unit).chain(options.into_iter().flatten());
+        words.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "@%+=:,./_-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// Where the system is.

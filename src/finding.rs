@@ -51,11 +51,35 @@ pub enum Code {
     NotImitated,
     /// A log that cannot be read, or holds what cannot be believed.
     LogUnreadable,
+    /// A log that holds no record of a forbidden call.
+    NoRecord,
     /// Leftovers of a replay that was killed.
     LeftoverReplay,
 }
 
 impl Code {
+    /// All of them, as unitfix(1) lists them.
+    pub const ALL: [Code; 18] = [
+        Code::BadLine,
+        Code::BadSection,
+        Code::InvalidUtf8,
+        Code::LineTooLong,
+        Code::NoSection,
+        Code::UnknownCall,
+        Code::UnknownGroup,
+        Code::BadErrno,
+        Code::UnknownArchitecture,
+        Code::UnreadableDropIn,
+        Code::RelativeDropInDirectory,
+        Code::BadQuoting,
+        Code::NeedsReload,
+        Code::PolicyDiffers,
+        Code::NotImitated,
+        Code::LogUnreadable,
+        Code::NoRecord,
+        Code::LeftoverReplay,
+    ];
+
     /// The code as it is printed, in kebab-case.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -76,6 +100,7 @@ impl Code {
             Code::PolicyDiffers => "policy-differs",
             Code::NotImitated => "not-imitated",
             Code::LogUnreadable => "log-unreadable",
+            Code::NoRecord => "no-record",
             Code::LeftoverReplay => "leftover-replay",
         }
     }
@@ -117,5 +142,22 @@ impl Finding {
     #[must_use]
     pub fn note(code: Code, message: impl Into<String>, span: Option<Span>) -> Self {
         Finding { code, severity: Severity::Note, message: message.into(), span }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_in_kebab_case() {
+        let names: std::collections::BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        for name in names {
+            let words = name.split('-');
+            let word =
+                |w: &str| !w.is_empty() && w.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+            assert!(words.clone().count() > 1 && words.clone().all(word), "{name}");
+        }
     }
 }

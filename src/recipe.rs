@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 pub enum Ending {
     /// There is nothing to repair.
     NothingToDo(String),
-    /// Repaired, and seen to work.
+    /// Repaired, and seen to work where that can be seen.
     Repaired(String),
     /// A repair is proposed and not applied.
     Proposed(String),
@@ -109,7 +109,7 @@ fn propose(
     let diff = drop_in.diff();
     show_plan(&plan, &diff, desk);
 
-    if let Some(verdict) = subject.prove(&drop_in)? {
+    if let Some(verdict) = subject.prove(&plan, &drop_in)? {
         match show_proof(verdict, desk) {
             None => {}
             Some(ending) => return Ok(ending),
@@ -131,10 +131,18 @@ fn propose(
     }
 
     let verdict = subject.put_in_force(&plan, &drop_in);
-    if let Ok(Verdict::Works(how)) = verdict {
-        save(&store, &Receipt { verified: true, ..receipt })?;
+    let done = match &verdict {
+        Ok(Verdict::Works(how)) => Some((how, format!("Repaired: {how}"))),
+        Ok(Verdict::NotProvable(words)) => Some((words, words.clone())),
+        _ => None,
+    };
+    if let Some((how, words)) = done {
+        let verified = matches!(verdict, Ok(Verdict::Works(_)));
+        if let Err(error) = store.save(&Receipt { verified, ..receipt }) {
+            output::message(&format!("unitfix: the receipt still says that it is not verified: {error}\n"));
+        }
         desk.report.verdict = Some(how.clone());
-        return Ok(Ending::Repaired(format!("Repaired: {how}.\nUndo: {}", subject.undo_command())));
+        return Ok(Ending::Repaired(format!("{words}.\nUndo: {}", subject.undo_command())));
     }
     let undone = change::undo(&subject.root(), &diff)
         .map_err(|e| Failure::System(format!("THE REPAIR COULD NOT BE TAKEN BACK: {e}")))
@@ -202,7 +210,8 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
         };
     };
     let healthy = evidence.outcome.as_ref().is_some_and(Outcome::healthy);
-    let suspicious = evidence.sigsys || evidence.denials.iter().any(|d| d.attribution.is_some());
+    // what was denied to nobody knows whom may have been denied to a child of this one
+    let suspicious = evidence.sigsys || evidence.blind || !evidence.denials.is_empty();
     let quiet = healthy && !suspicious && desk.options.via.is_none();
     if quiet {
         let words = "Nothing to repair: it runs, and no denied call of it is on record. \
@@ -303,10 +312,12 @@ fn no_repair(
                     .to_owned(),
             ),
             (None, false) if !evidence.denials.is_empty() => Ending::NoRepair(
-                "Denied calls are on record, but not whose they are: replay it to see".to_owned(),
+                "No repair can be offered: calls were denied, but whose processes those were is not known. A replay, where the unit runs, \
+                 shows it"
+                    .to_owned(),
             ),
             (_, true) => other_cause(shown, observation),
-            (_, false) => nothing_denied(evidence),
+            (_, false) => nothing_denied(evidence, observation, needs),
         });
     }
     if let Some(outcome) = replayed.filter(|o| !o.healthy()) {
@@ -336,9 +347,21 @@ fn soft_and_healthy(
     })
 }
 
-fn nothing_denied(evidence: &Evidence) -> Ending {
-    match &evidence.outcome {
-        Some(outcome) if !outcome.healthy() => Ending::NoRepair(
+fn nothing_denied(evidence: &Evidence, observation: Option<&Observation>, needs: &Needs) -> Ending {
+    match (&evidence.outcome, observation) {
+        (Some(outcome), _) if outcome.healthy() && evidence.sigsys => Ending::NoRepair(
+            "A process of it was killed for a forbidden call, and nothing showed which: --observe watches longer"
+                .to_owned(),
+        ),
+        _ if !needs.soft.is_empty() => Ending::NothingToDo(format!(
+            "Nothing to repair: the unit wants {} to fail, and it works all the same",
+            crate::plan::list(&needs.soft)
+        )),
+        (_, None) => {
+            let words = "Nothing to repair, as far as the logs know: no denied call of it is on record";
+            Ending::NothingToDo(words.to_owned())
+        }
+        (Some(outcome), _) if !outcome.healthy() => Ending::NoRepair(
             "It failed before, and worked in the replay without any denied call: the system call filter is not the \
              cause"
                 .to_owned(),
@@ -393,8 +416,10 @@ fn reason(rows: &[DenialRow], plan: &Plan) -> String {
             ),
         });
     }
-    if more > 0 {
-        parts.push(format!("and {more} more programs"));
+    match more {
+        0 => {}
+        1 => parts.push("and 1 more program".to_owned()),
+        more => parts.push(format!("and {more} more programs")),
     }
     parts.join("; ")
 }
@@ -410,7 +435,7 @@ fn show_plan(plan: &Plan, diff: &change::Diff, desk: &mut Desk) {
 /// Say what a proof showed; the ending, if it speaks against the repair.
 fn show_proof(verdict: Verdict, desk: &mut Desk) -> Option<Ending> {
     let (words, ending) = match verdict {
-        Verdict::Works(how) => (how, None),
+        Verdict::Works(how) | Verdict::NotProvable(how) => (how, None),
         Verdict::StillDenied(denials) => {
             let calls: Vec<String> = denials.iter().map(|d| d.call.to_string()).collect();
             let words = format!("under the repaired filter it is still denied {}", crate::plan::list(&calls));
@@ -423,7 +448,7 @@ fn show_proof(verdict: Verdict, desk: &mut Desk) -> Option<Ending> {
         Verdict::Ignored(words) => (words.clone(), Some(Ending::NoRepair(words))),
     };
     if ending.is_none() {
-        desk.show(&format!("Proven: {words}.\n"));
+        desk.show(&format!("\nProven: {words}.\n"));
     }
     desk.report.verdict = Some(words);
     ending
@@ -434,8 +459,12 @@ fn approve(subject: &dyn Subject, desk: &Desk) -> Result<Approval, Ending> {
     let asked =
         desk.options.apply || desk.prompt.yes == change::Yes::NotGiven && desk.prompt.somebody_there();
     if !asked {
-        let command = format!("unitfix {} --apply", subject.label());
-        return Err(Ending::Proposed(format!("Nothing was changed. To write it: {command}")));
+        let command = desk.options.command();
+        return Err(Ending::Proposed(format!("Nothing was changed. To write it: {command} --apply")));
+    }
+    if desk.options.place.json {
+        // who is asked has to see what about
+        output::message(desk.report.diff.as_deref().unwrap_or_default());
     }
     let (consequence, question) = subject.apply_question();
     match desk.prompt.ask(&consequence, &question) {
@@ -489,7 +518,7 @@ fn restore_receipt(store: &Store, subject: &dyn Subject, former: Option<&Receipt
 
 fn verdict_words(verdict: &Verdict, subject: &dyn Subject) -> String {
     match verdict {
-        Verdict::Works(how) => how.clone(),
+        Verdict::Works(how) | Verdict::NotProvable(how) => how.clone(),
         Verdict::StillDenied(denials) => {
             let rows: Vec<String> = summary(denials)
                 .iter()

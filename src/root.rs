@@ -8,7 +8,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -126,6 +126,16 @@ impl Root {
         readlinkat(&folder, name).ok().map(PathBuf::from)
     }
 
+    /// The path, inside of this root, that another one leads to through links.
+    #[must_use]
+    pub fn resolve(&self, path: &Path) -> Option<PathBuf> {
+        let real = |fd: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok();
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let folder = open(&self.0, flags, Mode::empty()).ok()?;
+        let file = self.open(path, OFlag::O_PATH).ok()?;
+        Some(Path::new("/").join(real(&file)?.strip_prefix(real(&folder)?).ok()?))
+    }
+
     /// The names in a directory, sorted by bytes. A directory that is not there has none.
     pub fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         let folder = match self.open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
@@ -171,6 +181,9 @@ mod tests {
         assert_eq!(root.read(Path::new("/etc/systemd/absolute")).unwrap(), b"inside");
         assert_eq!(root.read(Path::new("/etc/systemd/climbing")).unwrap(), b"inside");
         assert!(root.is_null(Path::new("/etc/systemd/mask")));
+        let resolved = |path| root.resolve(Path::new(path));
+        assert_eq!(resolved("/etc/systemd/absolute"), Some("/etc/hostname".into()));
+        assert_eq!(resolved("/etc/systemd/nothing"), None);
         assert_eq!(root.kind(Path::new("/etc/systemd/mask")), Some(Kind::Link));
         assert_eq!(root.list(Path::new("/etc")).unwrap(), ["hostname", "systemd"]);
         assert!(root.list(Path::new("/nowhere")).unwrap().is_empty());

@@ -47,16 +47,18 @@ impl Failure {
 
 fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, Failure> {
     let asked = options.unit.clone().ok_or_else(|| Failure::Usage("name a unit".to_owned()))?;
+    let yes = if options.yes { Yes::Given } else { Yes::NotGiven };
+    let prompt = Prompt { yes, interrupt: interrupt.clone() };
     let subject_options = SubjectOptions {
         observe: Duration::from_secs(options.observe.into()),
         via: options.via.unwrap_or(Via::Auto),
         log: options.log.clone(),
-        interrupt: interrupt.clone(),
+        prompt: prompt.clone(),
+        interrupt,
         proc_root: std::env::var_os("UNITFIX_PROC_ROOT")
             .map_or_else(|| PathBuf::from("/proc"), PathBuf::from),
     };
     let root = options.place.root.clone().map(Root::new);
-    let prompt = Prompt { yes: if options.yes { Yes::Given } else { Yes::NotGiven }, interrupt };
     let mut desk = Desk { prompt, report: Report::new(asked.clone()), people: People::default(), options };
     let connected;
     let subject: Box<dyn Subject> = match root {
@@ -94,13 +96,14 @@ fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
     match task {
         Task::Status { unit, place } => {
             let only = unit.as_deref().map(name).transpose()?;
-            let status = undo::status(&root_of(&place), only.as_ref())?;
+            let root = root_of(&place);
+            let status = undo::status(&root, only.as_ref())?;
             if place.json {
                 let text =
                     serde_json::to_string_pretty(&status).map_err(|e| Failure::System(e.to_string()))?;
                 output::result(&(text + "\n"));
             } else {
-                output::result(&status.text());
+                output::result(&status.text(&root));
             }
             Ok(0)
         }

@@ -36,7 +36,7 @@ pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, F
     }
     let manager = root.is_system().then(SystemManager::connect).and_then(Result::ok);
     let running = manager.as_ref().and_then(|m| m.status(name).ok()).is_some_and(|s| s.is_up());
-    output::result(&People::default().diff(&diff.unified()));
+    output::result(&(People::default().diff(&diff.unified()) + "\n"));
     let question = match (&manager, running) {
         (None, _) => "Take this back?".to_owned(),
         (Some(_), false) => "Take this back and reload?".to_owned(),
@@ -91,7 +91,7 @@ pub fn revert_file(path: &Path, prompt: &Prompt) -> Result<Ending, Failure> {
     if diff.is_empty() {
         return Ok(Ending::NothingToDo(format!("unitfix wrote nothing in {}.", folder.display())));
     }
-    output::result(&People::default().diff(&diff.unified()));
+    output::result(&(People::default().diff(&diff.unified()) + "\n"));
     match prompt.ask("", "Take this back?") {
         Answer::Approved(approval) => {
             change::apply(&root, &diff, &approval).map_err(|e| Failure::System(e.to_string()))?;
@@ -146,8 +146,13 @@ pub fn status(root: &Root, only: Option<&UnitName>) -> Result<Status, Failure> {
 impl Status {
     /// As text for people.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self, root: &Root) -> String {
         let mut out = String::new();
+        let place = if root.is_system() {
+            String::new()
+        } else {
+            format!(" --root {}", root.join(Path::new("/")).display())
+        };
         for row in &self.repairs {
             let receipt = &row.receipt;
             let proof = if receipt.verified { "seen to work" } else { "not verified" };
@@ -163,7 +168,7 @@ impl Status {
             if !receipt.calls.is_empty() {
                 let _ = writeln!(out, "  allows {}", crate::plan::list(&receipt.calls));
             }
-            let _ = writeln!(out, "  undo: unitfix revert {}", receipt.unit);
+            let _ = writeln!(out, "  undo: unitfix revert {}{place}", receipt.unit);
         }
         for unit in &self.replays {
             let _ = writeln!(

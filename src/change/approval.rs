@@ -62,9 +62,7 @@ impl Prompt {
         if self.interrupt.raised() {
             return Answer::Declined; // to an earlier question
         }
-        if !consequence.is_empty() {
-            output::message(&format!("\n{consequence}\n"));
-        }
+        output::message(&if consequence.is_empty() { "\n".to_owned() } else { format!("\n{consequence}\n") });
         match self.read_answer(question).as_deref() {
             Some("y" | "Y" | "yes" | "Yes" | "YES") => Answer::Approved(Approval { _private: () }),
             _ => Answer::Declined,

@@ -5,7 +5,7 @@ use super::journal::{CoreDump, ManagerReport};
 use super::{Attribution, Denial, Effect, Untrusted};
 use crate::policy::{Action, Policy};
 use crate::syscalls::Call;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -27,12 +27,14 @@ pub struct UnitFacts<'a> {
     pub main_pid: Option<u32>,
     /// When it began and ended, in microseconds since the epoch; an end of 0: not yet.
     pub main_times: (u64, u64),
-    /// The control processes that are known.
-    pub control_pids: BTreeSet<u32>,
     /// The processes that wrote to the journal as this unit, and when they did so last.
     pub journal_pids: BTreeMap<u32, u64>,
     /// The programs of the unit's commands, as absolute paths; where they are links, also what they lead to.
     pub programs: Vec<PathBuf>,
+    /// Whether processes of the unit run as this user.
+    pub runs_as: &'a dyn Fn(u32) -> bool,
+    /// The unit's program proves nothing where it is one that many run: a shell or an interpreter.
+    pub doubts_interpreters: bool,
     /// What the unit forbids.
     pub policy: &'a Policy,
     /// Whether no other unit that was running with a filter forbids this call.
@@ -82,13 +84,12 @@ impl UnitFacts<'_> {
     /// Reasons that name the process.
     fn sure(&self, denial: &Denial, dumps: &[CoreDump]) -> Option<Attribution> {
         let pid = denial.process.pid;
-        if pid == 0 || !self.policy.decide(denial.call).denies() {
+        if pid == 0 || denial.process.login || !self.policy.decide(denial.call).denies() {
             return None;
         }
         if dumps.iter().any(|dump| is_dump_of(dump, denial)) {
             Some(Attribution::CoreDump)
-        } else if (self.main_pid == Some(pid) && self.main_lived(denial)) || self.control_pids.contains(&pid)
-        {
+        } else if self.main_pid == Some(pid) && self.main_lived(denial) {
             Some(Attribution::MainProcess)
         } else if self.journal_pids.get(&pid).is_some_and(|time| is_near(denial, *time)) {
             Some(Attribution::JournalOfProcess)
@@ -128,9 +129,12 @@ impl UnitFacts<'_> {
             Effect::Killed => self.kills(denial.call),
             Effect::Recorded | Effect::Failed(_) => self.policy.decide(denial.call).denies(),
         };
+        let own = self.is_own(denial);
+        let user = denial.process.user.is_none_or(self.runs_as);
         if !fits || denial.process.login {
             None
-        } else if self.is_own(denial) {
+        } else if own && user && self.main_lived(denial) && !(self.doubts_interpreters && interprets(denial))
+        {
             Some(Attribution::OwnProgram)
         } else if (self.only_candidate)(denial.call) {
             Some(Attribution::OnlyCandidate)
@@ -180,6 +184,16 @@ fn is_near(denial: &Denial, time: u64) -> bool {
     denial.time.is_some_and(|denied| denied.abs_diff(time) <= SAME_PROCESS_WITHIN_US)
 }
 
+/// Whether a process ran a shell or an interpreter, as those of many services do.
+fn interprets(denial: &Denial) -> bool {
+    const MANY_RUN: [&str; 12] =
+        ["ash", "bash", "busybox", "dash", "env", "java", "node", "perl", "php", "python", "ruby", "sh"];
+    let exe = denial.process.exe.as_ref().map(Untrusted::bytes).unwrap_or_default();
+    let name = exe.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    let letters = name.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+    MANY_RUN.iter().any(|known| name.get(..letters) == Some(known.as_bytes()))
+}
+
 /// The report follows the record.
 fn is_report_of(report: u64, record: u64) -> bool {
     (record.saturating_sub(TICK_US)..=record.saturating_add(REPORT_WITHIN_US)).contains(&report)
@@ -206,7 +220,14 @@ mod tests {
         Denial {
             call: Call { arch: Arch::native(), number },
             effect: Effect::Killed,
-            process: Process { pid, comm, exe: Some(Untrusted::new(exe)), parent: None, login: false },
+            process: Process {
+                pid,
+                comm,
+                exe: Some(Untrusted::new(exe)),
+                parent: None,
+                login: false,
+                user: Some(0),
+            },
             time: Some(time),
             source: Source::JournalAudit,
             attribution: None,
@@ -226,10 +247,11 @@ mod tests {
     fn facts(policy: &Policy) -> UnitFacts<'_> {
         UnitFacts {
             main_pid: Some(10),
-            control_pids: BTreeSet::from([11]),
             main_times: (0, 0),
             journal_pids: BTreeMap::from([(12, 100 * S)]),
             programs: vec!["/bin/p".into(), "/bin/a-rather-long-name".into()],
+            runs_as: &|user| user == 0,
+            doubts_interpreters: true,
             policy,
             only_candidate: &|_| false,
         }
@@ -251,11 +273,9 @@ mod tests {
     fn the_surest_reason_wins() {
         let policy = policy("SystemCallFilter=~chown");
         let at = |pid, exe| kill(pid, exe, "chown", 100 * S);
-        let denials =
-            [at(9, "/bin/c"), at(10, "/bin/c"), at(11, "/bin/c"), at(12, "/bin/c"), at(13, "/bin/p")];
+        let denials = [at(9, "/bin/c"), at(10, "/bin/c"), at(12, "/bin/c"), at(13, "/bin/p")];
         let expected = [
             Some(Attribution::CoreDump),
-            Some(Attribution::MainProcess),
             Some(Attribution::MainProcess),
             Some(Attribution::JournalOfProcess),
             Some(Attribution::OwnProgram),
@@ -273,6 +293,18 @@ mod tests {
         let mut forged = kill(14, "/bin/p", "chown", 100 * S);
         forged.process.login = true;
         assert_eq!(attributed(&[forged], &[report(100 * S)], &only), [None]);
+    }
+
+    #[test]
+    fn a_program_that_many_run_proves_nothing() {
+        let policy = policy("SystemCallFilter=~chown");
+        let shell = UnitFacts { programs: vec!["/usr/bin/python3.11".into()], ..facts(&policy) };
+        assert_eq!(attributed(&[kill(14, "/usr/bin/python3.11", "chown", 100 * S)], &[], &shell), [None]);
+        let mut other_user = kill(14, "/bin/p", "chown", 100 * S);
+        other_user.process.user = Some(1000);
+        assert_eq!(attributed(&[other_user], &[], &facts(&policy)), [None]);
+        let later = UnitFacts { main_times: (200 * S, 0), ..facts(&policy) };
+        assert_eq!(attributed(&[kill(14, "/bin/p", "chown", 100 * S)], &[], &later), [None]);
     }
 
     #[test]

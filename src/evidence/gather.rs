@@ -3,19 +3,19 @@
 use super::attribute::{UnitFacts, attribute};
 use super::journal::{Journal, JournalError};
 use super::log::{self, LogRead};
-use super::{Denial, Effect, Source, Untrusted};
+use super::{Attribution, Denial, Effect, Source, Untrusted};
 use crate::finding::{Code, Finding};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, UnitStatus};
 use crate::policy::Policy;
-use crate::replay::{Exit, Outcome};
+use crate::replay::{Exit, Outcome, Users};
 use crate::root::Root;
 use crate::subject::{Evidence, Failure, SubjectOptions};
 use crate::syscalls::Call;
 use crate::unit::exec::Stage;
 use crate::unit::{Unit, UnitName};
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -41,10 +41,19 @@ pub fn from_system(
         evidence.denials.extend(records.kept.denials);
     }
     add_audit_log(&mut evidence, &Root::default());
-    add_named_log(&mut evidence, unit, policy, options)?;
-    let since = unit.changed();
+    let mut named = Vec::new();
+    add_named_log(&mut evidence, &mut named, options)?;
+    own_programs(&mut named, unit, policy, &Root::default());
+    evidence.denials.append(&mut named);
+    // what was denied before the unit was changed, was denied to another unit; process IDs of earlier boots too
+    let since = unit.changed().max(boot_time().unwrap_or_default());
     let of_this_unit = |d: &Denial| d.time.is_none_or(|time| time >= since) && policy.decide(d.call).denies();
     evidence.denials.retain(of_this_unit);
+    // the same record may stand in the journal, in auditd's log and in the one that was named
+    let mut seen = HashSet::new();
+    evidence.denials.retain(|d| {
+        d.time.is_none() || seen.insert((d.time.map(|t| t / 1000), d.process.pid, d.call, d.effect))
+    });
 
     // in another PID namespace than the kernel's records, process IDs tell nothing
     let same_processes = options.proc_root == Path::new("/proc");
@@ -61,26 +70,30 @@ pub fn from_system(
         }
     };
     let others = OnceCell::new();
+    let users = Users::of(unit);
     let facts = UnitFacts {
-        main_pid: status.pids.first().copied().filter(|_| same_processes),
+        main_pid: status.main_pid.filter(|_| same_processes),
         main_times: status.main_times,
-        control_pids: status.pids.iter().skip(1).copied().filter(|_| same_processes).collect(),
         journal_pids,
         programs: programs(unit, &Root::default()),
+        runs_as: &|user| users.include(user),
+        doubts_interpreters: true,
         policy,
         only_candidate: &|call| {
             let others = others.get_or_init(|| manager.filtered_services().unwrap_or_default());
             !others.iter().any(|other| other.id != status.id && forbids(other, call))
         },
     };
+    let (dumps, reports) = (newer(dumps, since, |d| d.time), newer(reports, since, |r| r.time));
     let unnamed = attribute(&mut evidence.denials, &dumps, &reports, &facts);
+    let own = programs(unit, &Root::default());
+    let main = unit.commands(Stage::Start).into_iter().next().map(|command| command.comm());
     for denial in evidence.denials.iter_mut().filter(|d| d.is_ours()) {
-        name_parent(denial, unit);
+        name_parent(denial, &own, main.as_deref());
     }
     let failing = !status.outcome().healthy();
-    let died = status.main_exit == Some(Exit::Signal(libc::SIGSYS));
-    let reported = reports.last().is_some_and(|report| report.sigsys);
-    evidence.sigsys = failing && (died || reported || !unnamed.is_empty());
+    let died = failing && status.main_exit == Some(Exit::Signal(libc::SIGSYS));
+    evidence.sigsys = died || reports.iter().any(|report| report.sigsys) || !unnamed.is_empty();
     evidence.outcome = (status.is_up() || failing || status.ran).then(|| status.outcome());
     evidence.state = state(unit, status, &evidence);
     Ok(evidence)
@@ -95,18 +108,19 @@ pub fn from_root(
 ) -> Result<Evidence, Failure> {
     let mut evidence = Evidence::default();
     add_audit_log(&mut evidence, root);
-    add_named_log(&mut evidence, unit, policy, options)?;
-    own_programs(&mut evidence, unit, policy, root);
+    let mut denials = std::mem::take(&mut evidence.denials);
+    add_named_log(&mut evidence, &mut denials, options)?;
+    own_programs(&mut denials, unit, policy, root);
+    evidence.denials = denials;
     evidence.state = format!("{} below {}.", unit.name, root.join(Path::new("/")).display());
     Ok(evidence)
 }
 
 /// Add the log that the user named, if there is one. Its denials are those of a bare unit where they ran one of its
 /// programs.
-pub fn add_named_log(
+fn add_named_log(
     evidence: &mut Evidence,
-    unit: &Unit,
-    policy: &Policy,
+    into: &mut Vec<Denial>,
     options: &SubjectOptions,
 ) -> Result<(), Failure> {
     let Some(path) = &options.log else { return Ok(()) };
@@ -120,13 +134,38 @@ pub fn add_named_log(
     let read = read.map_err(failed)?;
     note_malformed(evidence, &path.display().to_string(), &read);
     if read.kept.total() == 0 {
+        let lines = if read.lines == 1 { "line" } else { "lines" };
         let message =
-            format!("{} holds no record of a forbidden call, in {} lines", path.display(), read.lines);
-        evidence.findings.push(Finding::note(Code::LogUnreadable, message, None));
+            format!("{} holds no record of a forbidden call, in {} {lines}", path.display(), read.lines);
+        evidence.findings.push(Finding::note(Code::NoRecord, message, None));
     }
-    evidence.denials.extend(read.kept.denials);
-    own_programs(evidence, unit, policy, &Root::default());
+    into.extend(read.kept.denials);
     Ok(())
+}
+
+/// The evidence on a unit file: only what a named log says of its programs.
+pub fn from_named_log(
+    evidence: &mut Evidence,
+    unit: &Unit,
+    policy: &Policy,
+    options: &SubjectOptions,
+) -> Result<(), Failure> {
+    let mut named = Vec::new();
+    add_named_log(evidence, &mut named, options)?;
+    own_programs(&mut named, unit, policy, &Root::default());
+    evidence.denials = named;
+    Ok(())
+}
+
+fn newer<T>(entries: Vec<T>, since: u64, time: impl Fn(&T) -> u64) -> Vec<T> {
+    entries.into_iter().filter(|entry| time(entry) >= since).collect()
+}
+
+/// When this system was booted, in microseconds since the epoch (`btime` of proc_stat(5)).
+fn boot_time() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    let seconds = text.lines().find_map(|line| line.strip_prefix("btime "))?;
+    seconds.trim().parse::<u64>().ok()?.checked_mul(1_000_000)
 }
 
 /// The last lines of the unit's log; none where the journal cannot be asked.
@@ -162,6 +201,7 @@ fn ask<T: Default>(evidence: &mut Evidence, answer: Result<T, JournalError>) -> 
 }
 
 fn unread(evidence: &mut Evidence, message: &str) {
+    evidence.blind = true;
     let finding = Finding::warning(Code::LogUnreadable, message, None);
     if !evidence.findings.contains(&finding) {
         evidence.findings.push(finding);
@@ -171,7 +211,8 @@ fn unread(evidence: &mut Evidence, message: &str) {
 fn note_malformed(evidence: &mut Evidence, log: &str, read: &LogRead) {
     if let Some((line, why)) = read.malformed.first() {
         let message = format!(
-            "{log} holds {} records that no kernel wrote, which count for nothing; the first is line {line}: {why}",
+            "{log} holds records (in all {}) that are cut, or not as the kernel writes them, and count for nothing; \
+             the first is line {line}: {why}",
             read.malformed_total
         );
         evidence.findings.push(Finding::warning(Code::LogUnreadable, message, None));
@@ -179,27 +220,34 @@ fn note_malformed(evidence: &mut Evidence, log: &str, read: &LogRead) {
 }
 
 /// Without a manager to ask, a denial is the unit's if it ran one of its programs.
-fn own_programs(evidence: &mut Evidence, unit: &Unit, policy: &Policy, root: &Root) {
+fn own_programs(denials: &mut Vec<Denial>, unit: &Unit, policy: &Policy, root: &Root) {
     let facts = UnitFacts {
         main_pid: None,
         main_times: (0, 0),
-        control_pids: BTreeSet::new(),
         journal_pids: BTreeMap::new(),
         programs: programs(unit, root),
+        runs_as: &|_| true,
+        doubts_interpreters: false,
         policy,
         only_candidate: &|_| false,
     };
-    evidence.denials.retain(|d| policy.decide(d.call).denies());
-    attribute(&mut evidence.denials, &[], &[], &facts);
+    denials.retain(|d| policy.decide(d.call).denies());
+    attribute(denials, &[], &[], &facts);
+    for denial in denials {
+        // the user vouches for the log and names the unit
+        if denial.attribution == Some(Attribution::OwnProgram) {
+            denial.attribution = Some(Attribution::NamedLog);
+        }
+    }
 }
 
 /// The programs of the unit's commands, and what they lead to where they are links, as the kernel names them.
-fn programs(unit: &Unit, root: &Root) -> Vec<PathBuf> {
+pub(crate) fn programs(unit: &Unit, root: &Root) -> Vec<PathBuf> {
     let commands = Stage::ALL.into_iter().flat_map(|stage| unit.commands(stage));
     let named = commands.map(|c| PathBuf::from(c.program()));
     named
         .flat_map(|path| {
-            let real = root.is_system().then(|| std::fs::canonicalize(&path).ok()).flatten();
+            let real = root.resolve(&path);
             [Some(path), real].into_iter().flatten()
         })
         .collect()
@@ -212,15 +260,14 @@ fn forbids(other: &UnitStatus, call: Call) -> bool {
     other.filter.1.contains(name) != other.filter.0
 }
 
-/// A process that ran none of the unit's own programs was started by one.
-fn name_parent(denial: &mut Denial, unit: &Unit) {
-    let main = unit.commands(Stage::Start).into_iter().next();
-    let own = programs(unit, &Root::default());
-    let exe = denial.process.exe.as_ref().map(Untrusted::bytes);
+/// A process that ran none of the unit's own programs descends from one.
+fn name_parent(denial: &mut Denial, own: &[PathBuf], main: Option<&str>) {
+    let process = &mut denial.process;
+    let exe = process.exe.as_ref().map(Untrusted::bytes);
     let runs_own = exe.is_none_or(|exe| own.iter().any(|p| p.as_os_str().as_encoded_bytes() == exe));
-    let executor = denial.process.comm.bytes().starts_with(b"(");
-    if !runs_own && !executor && denial.process.parent.is_none() {
-        denial.process.parent = main.map(|command| Untrusted::new(command.comm()));
+    let executor = process.comm.bytes().starts_with(b"(");
+    if !runs_own && !executor && process.parent.is_none() {
+        process.parent = main.map(Untrusted::new);
     }
 }
 
@@ -240,7 +287,7 @@ fn state(unit: &Unit, status: &UnitStatus, evidence: &Evidence) -> String {
             format!("{name} has failed: it was killed for a forbidden system call.")
         }
         Some(outcome @ Outcome::Failed { .. }) => format!("{name} {outcome}."),
-        Some(Outcome::Running) if killed(true) => {
+        Some(Outcome::Running) if killed(true) || evidence.sigsys => {
             format!("{name} is {}, but its processes are being killed.", status.active_state)
         }
         Some(Outcome::Running) if killed(false) => {

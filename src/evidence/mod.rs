@@ -53,6 +53,8 @@ pub struct Process {
     pub pid: u32,
     /// The name that the process had (`comm`), at most 15 bytes.
     pub comm: Untrusted,
+    /// The user it ran as, where the source tells.
+    pub user: Option<u32>,
     /// The program it ran.
     pub exe: Option<Untrusted>,
     /// The name of its parent, where that could be seen.
@@ -88,14 +90,17 @@ pub enum Attribution {
     ControlGroup,
     /// systemd-coredump recorded the unit of the same process.
     CoreDump,
-    /// The process ID is that of the unit's main or control process, as the manager knows it.
+    /// The process ID is that of the unit's main process, as the manager knows it.
     MainProcess,
     /// The same process wrote to the journal as this unit.
     JournalOfProcess,
     /// The manager reported, right after the record, that this unit's main or control process died of SIGSYS.
     ManagerReport,
-    /// It ran a program that the unit runs, and the unit forbids the call.
+    /// While the unit ran, a process of no login and of the unit's user ran a program of the unit that is not one that
+    /// many run, and the unit forbids the call.
     OwnProgram,
+    /// The user named the unit and this log, and it ran a program that the unit runs.
+    NamedLog,
     /// No other unit that was running forbids the call.
     OnlyCandidate,
     /// unitfix, or the manager for it, ran the process itself.
@@ -123,10 +128,11 @@ impl Attribution {
         match self {
             Attribution::ControlGroup => "its control group is the unit's",
             Attribution::CoreDump => "systemd-coredump names the unit",
-            Attribution::MainProcess => "it was the unit's main or control process",
+            Attribution::MainProcess => "it was the unit's main process",
             Attribution::JournalOfProcess => "the same process wrote to the journal as this unit",
             Attribution::ManagerReport => "the manager reported a process of this unit killed at that moment",
             Attribution::OwnProgram => "it ran a program that the unit runs",
+            Attribution::NamedLog => "it ran a program that the unit runs, in the log that you named",
             Attribution::OnlyCandidate => "no other running unit forbids this call",
             Attribution::Replayed => "it ran in the replay",
         }

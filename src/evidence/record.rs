@@ -98,7 +98,14 @@ impl Record {
     pub fn denial(self, source: Source) -> Option<Denial> {
         let (call, effect) = (self.call?, self.effect()?);
         let login = self.login != NOBODY_LOGGED_IN;
-        let process = Process { pid: self.pid, comm: self.comm, exe: self.exe, parent: None, login };
+        let process = Process {
+            pid: self.pid,
+            comm: self.comm,
+            exe: self.exe,
+            parent: None,
+            login,
+            user: Some(self.uid),
+        };
         Some(Denial {
             call,
             effect,

@@ -176,6 +176,7 @@ impl Reading<'_> {
             exe: program.map(Untrusted::new),
             parent,
             login: false,
+            user: None,
         }
     }
 

@@ -6,8 +6,9 @@ use crate::replay::Exit;
 use crate::unit::UnitName;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
+use zbus::blocking::connection::Builder;
 use zbus::blocking::{Connection, MessageIterator, Proxy};
 use zbus::zvariant::{OwnedObjectPath, OwnedValue};
 
@@ -15,6 +16,9 @@ const DESTINATION: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
+
+/// A manager that takes longer hangs. A reload with many generators can take its time.
+const ANSWER_WITHIN: Duration = Duration::from_mins(2);
 
 /// systemd as PID 1 of this system.
 pub struct SystemManager {
@@ -44,7 +48,7 @@ impl SystemManager {
     }
 
     fn connect_to_bus() -> zbus::Result<Self> {
-        let connection = Connection::system()?;
+        let connection = Builder::system()?.method_timeout(ANSWER_WITHIN).build()?;
         let proxy = Proxy::new_owned(connection.clone(), DESTINATION, "/org/freedesktop/systemd1", MANAGER)?;
         proxy.call::<_, _, ()>("Subscribe", &())?;
         let events = listen(&connection)?;
@@ -77,11 +81,10 @@ impl SystemManager {
                 _ => None,
             },
             ran: service.time("ExecMainStartTimestamp") != 0,
-            pids: ["MainPID", "ExecMainPID", "ControlPID"]
-                .into_iter()
-                .filter_map(|key| u32::try_from(service.number(key)?).ok())
-                .filter(|pid| *pid != 0)
-                .collect(),
+            main_pid: service
+                .number("ExecMainPID")
+                .and_then(|pid| u32::try_from(pid).ok())
+                .filter(|pid| *pid != 0),
             main_times: (service.time("ExecMainStartTimestamp"), service.time("ExecMainExitTimestamp")),
             control_group: service.text("ControlGroup"),
             restarts: service.number("NRestarts").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
@@ -98,7 +101,11 @@ impl SystemManager {
         loop {
             match self.events.recv_timeout(GLANCE) {
                 Ok(Event::JobRemoved(path, result)) if path == job => return Ok(result),
-                _ => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let reason = "the connection to the message bus ended".to_owned();
+                    return Err(ManagerError::Refused { action, reason });
+                }
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
             }
             match patience {
                 Patience::UntilInterrupted(interrupt) if interrupt.raised() => {

@@ -65,8 +65,8 @@ pub struct UnitStatus {
     pub main_exit: Option<Exit>,
     /// Whether the service ever ran since boot.
     pub ran: bool,
-    /// `MainPID=` and `ExecMainPID=`, `ControlPID=`: those that are not 0.
-    pub pids: Vec<u32>,
+    /// `ExecMainPID=`: the main process, or the last one; nothing if there was none.
+    pub main_pid: Option<u32>,
     /// `ControlGroup=`; empty when it does not run.
     pub control_group: String,
     /// When the main process began and ended, in microseconds since the epoch (`ExecMainStartTimestamp=`,
@@ -84,7 +84,8 @@ impl UnitStatus {
     /// Whether a process of the unit should be running.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        matches!(self.active_state.as_str(), "active" | "reloading" | "activating" | "refreshing")
+        let states = ["active", "reloading", "activating", "refreshing", "deactivating", "maintenance"];
+        states.contains(&self.active_state.as_str())
     }
 
     /// Whether it waits to be started again after a failure (`Restart=`).
@@ -97,13 +98,13 @@ impl UnitStatus {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         // Restart=always also restarts what ended well
-        let failed =
-            self.active_state == "failed" || (self.restarts_after_failure() && self.result != "success");
+        let ending = self.restarts_after_failure() || self.active_state == "deactivating";
+        let failed = self.active_state == "failed" || (ending && self.result != "success");
         match self.active_state.as_str() {
             _ if failed => {
                 Outcome::Failed { result: self.result.clone(), exit: self.main_exit, command: None }
             }
-            "active" | "reloading" | "activating" | "refreshing" => Outcome::Running,
+            _ if self.is_up() => Outcome::Running,
             _ => Outcome::Finished,
         }
     }

@@ -5,7 +5,7 @@ mod drop_in;
 pub use drop_in::{DropIn, HEADER};
 
 use crate::evidence::{Denial, Effect};
-use crate::policy::{Because, Filter, Policy, Token};
+use crate::policy::{Action, Because, Filter, Policy, Token};
 use crate::syscalls::{Arch, Call, Groups};
 use crate::unit::Unit;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,7 +66,9 @@ impl Needs {
                 return;
             }
         }
-        let soft = matches!(decision.because, Because::Listed(_)) && decision.action != policy.default;
+        let soft = matches!(decision.because, Because::Listed(_))
+            && decision.action != policy.default
+            && matches!(decision.action, Action::Errno(_));
         match call.name().filter(|name| groups.knows(name)) {
             Some(name) if soft && denial.effect != Effect::Killed => self.soft.insert(name.to_owned()),
             Some(name) => self.calls.insert(name.to_owned()),
@@ -118,7 +120,7 @@ impl Plan {
             self.instead.as_ref().filter(|wider| wider.calls > count).map_or(String::new(), |wider| {
                 format!("; {} fewer than {}", wider.calls - count, wider.words)
             });
-        if more.is_empty() { parts.join(", ") } else { format!("{} ({more}{fewer})", parts.join(", ")) }
+        if more.is_empty() { parts.join(" and ") } else { format!("{} ({more}{fewer})", parts.join(" and ")) }
     }
 
     /// The unit as it would be with a drop-in in the place of an earlier one of unitfix's own.

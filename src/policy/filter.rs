@@ -228,6 +228,11 @@ impl Builder<'_> {
     }
 
     fn word(&mut self, text: &str, invert: bool, token: Token) {
+        if text.starts_with('~') {
+            let message = format!("'~' counts only at the start of a line: '{text}' is ignored");
+            self.findings.push(Finding::warning(Code::UnknownCall, message, Some(token.span)));
+            return;
+        }
         let (name, action) = match text.split_once(':') {
             None => (text, None),
             Some((name, errno)) => match parse_action(errno) {

@@ -83,9 +83,14 @@ impl AuditSocket {
     }
 
     /// Whether records arrive at all: make one, and wait for it.
-    pub fn check(&mut self) -> Result<(), ReplayError> {
-        if self.echo() {
-            return Ok(());
+    pub fn check(&mut self, proc_root: &Path) -> Result<(), ReplayError> {
+        match self.echo() {
+            Some(pid) if pid == std::process::id() || proc_root != Path::new("/proc") => return Ok(()),
+            Some(_) => {
+                let why = "the kernel counts processes in another PID namespace (UNITFIX_PROC_ROOT names its /proc)";
+                return Err(ReplayError::NoAudit(why.to_owned()));
+            }
+            None => {}
         }
         let why =
             "a call that was logged for a test left no record (audit=0, or not in the initial namespaces)";
@@ -94,7 +99,7 @@ impl AuditSocket {
 
     /// Everything heard until now: waits for a record of its own behind all others, then ends the thread.
     pub fn close(mut self) -> Heard {
-        let complete = self.echo();
+        let complete = self.echo().is_some();
         self.end();
         let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
         heard.lossy |= !complete;
@@ -114,26 +119,30 @@ impl AuditSocket {
         }
     }
 
-    /// Make a record of one's own, and wait until it comes back.
-    fn echo(&self) -> bool {
+    /// Make a record of one's own, and wait until it comes back: with this process's ID as the kernel counts.
+    fn echo(&self) -> Option<u32> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let token = format!("ufx{:x}.{number:x}", std::process::id()); // at most 15 bytes: TASK_COMM_LEN
         if seccomp::log_one_call(&token).is_err() {
-            return false;
+            return None;
         }
         let deadline = Instant::now() + ECHO_LIMIT;
-        let arrived =
-            |heard: &Heard| heard.sounds.iter().any(|s| s.denial.process.comm.bytes() == token.as_bytes());
+        let arrived = |heard: &Heard| {
+            let own = heard.sounds.iter().find(|s| s.denial.process.comm.bytes() == token.as_bytes());
+            own.map(|s| s.denial.process.pid)
+        };
         let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        while !arrived(&heard) {
+        loop {
+            if let Some(pid) = arrived(&heard) {
+                return Some(pid);
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return false;
+                return None;
             }
             heard = self.shared.bell.wait_timeout(heard, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        true
     }
 }
 

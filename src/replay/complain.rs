@@ -61,7 +61,7 @@ fn once(
     approved: &Approval,
 ) -> Result<Observation, ReplayError> {
     let mut socket = AuditSocket::open(&replay.proc_root)?;
-    socket.check()?;
+    socket.check(&replay.proc_root)?;
     let text = drop_in(replay.policy, relax, known);
     let session = Session::begin(replay.manager, &replay.unit.name, replay.status, &text, approved)?;
     let (outcome, watched) = session.run(replay.observe, replay.interrupt)?;

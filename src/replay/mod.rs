@@ -10,12 +10,12 @@ mod traced;
 pub use audit_socket::{AuditSocket, Heard, Sound};
 
 use crate::change::Approval;
-use crate::evidence::{Attribution, Denial, Untrusted};
+use crate::evidence::{Attribution, Denial, Process, Untrusted, gather};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, ManagerError, UnitStatus};
 use crate::policy::Policy;
+use crate::root::Root;
 use crate::unit::Unit;
-use crate::unit::exec::Stage;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -55,25 +55,53 @@ impl Replay<'_> {
     }
 
     /// The denials of the unit among what was heard. A process that was gone before its control group could be
-    /// read is the unit's if it descends from no login and ran a program that the unit runs: one of its commands,
-    /// one that was seen in it, or one of `known`.
+    /// read is the unit's if it descends from no login, ran as one of the unit's users, and ran a program that the
+    /// unit runs: one of its commands, one that was seen in it, or one of `known`.
     #[must_use]
     pub fn denials(&self, heard: &Heard, known: &BTreeSet<Untrusted>) -> Vec<Denial> {
         let owned = |sound: &&Sound| sound.cgroup.as_deref().is_some_and(|c| self.owns(c));
-        let commands = Stage::ALL.into_iter().flat_map(|stage| self.unit.commands(stage));
-        let mut programs: BTreeSet<Untrusted> = commands.map(|c| Untrusted::new(c.program())).collect();
+        let commands = gather::programs(self.unit, &Root::default());
+        let mut programs: BTreeSet<Untrusted> =
+            commands.iter().map(|path| Untrusted::new(path.as_os_str().as_encoded_bytes())).collect();
         programs.extend(heard.sounds.iter().filter(owned).filter_map(|s| s.denial.process.exe.clone()));
         programs.extend(known.iter().cloned());
+        let mut users = Users::of(self.unit);
+        users.known.extend(heard.sounds.iter().filter(owned).filter_map(|s| s.denial.process.user));
         let runs = |exe: &Option<Untrusted>| exe.as_ref().is_some_and(|exe| programs.contains(exe));
+        let left_traces = |process: &Process| {
+            !process.login && runs(&process.exe) && process.user.is_some_and(|user| users.include(user))
+        };
         let attribution = |sound: &Sound| match &sound.cgroup {
             Some(cgroup) => self.owns(cgroup).then_some(Attribution::ControlGroup),
-            None => (!sound.denial.process.login && runs(&sound.denial.process.exe))
-                .then_some(Attribution::OwnProgram),
+            None => left_traces(&sound.denial.process).then_some(Attribution::OwnProgram),
         };
         let ours = heard.sounds.iter().filter_map(|s| Some((s, attribution(s)?)));
         ours.filter(|(sound, _)| self.policy.decide(sound.denial.call).denies())
             .map(|(sound, why)| Denial { attribution: Some(why), ..sound.denial.clone() })
             .collect()
+    }
+}
+
+/// The users as whom processes of a unit run: root, whose executor begins them, and the unit's own.
+pub(crate) struct Users {
+    known: BTreeSet<u32>,
+    dynamic: bool,
+}
+
+/// The users that `DynamicUser=` takes (systemd's UIDS-GIDS: 0xEF00 to 0xFFEF).
+const DYNAMIC_USERS: std::ops::RangeInclusive<u32> = 61184..=65519;
+
+impl Users {
+    pub(crate) fn of(unit: &Unit) -> Self {
+        let named = unit.text("User").and_then(|user| match user.parse() {
+            Ok(number) => Some(number),
+            Err(_) => nix::unistd::User::from_name(user).ok()?.map(|u| u.uid.as_raw()),
+        });
+        Users { known: [0].into_iter().chain(named).collect(), dynamic: unit.flag("DynamicUser") }
+    }
+
+    pub(crate) fn include(&self, user: u32) -> bool {
+        self.known.contains(&user) || (self.dynamic && DYNAMIC_USERS.contains(&user))
     }
 }
 
@@ -93,6 +121,18 @@ pub enum Via {
     Log,
     /// The unit's commands under strace.
     Strace,
+}
+
+impl Via {
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Via::Auto => "auto",
+            Via::Log => "log",
+            Via::Strace => "strace",
+        }
+    }
 }
 
 /// Why a replay did not come about, or was broken off. The unit is as it was.

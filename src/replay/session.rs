@@ -2,7 +2,7 @@
 //! drop-in taken away and the unit put back, on every way out. What a killed run left behind, the next one finds.
 
 use super::Outcome;
-use crate::change::{Approval, replace};
+use crate::change::{Answer, Approval, Prompt, replace};
 use crate::interrupt::{GLANCE, Interrupt};
 use crate::manager::{Manager, ManagerError, Patience, UnitStatus};
 use crate::report::output;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where a session notes what it put in, for the next run if this one is killed.
 const NOTES: &str = "/run/unitfix/replay";
@@ -68,6 +68,8 @@ impl Standing {
 struct Note {
     drop_in: PathBuf,
     standing: Standing,
+    /// When it was put in, in microseconds since the epoch.
+    since: u64,
 }
 
 /// A runtime drop-in that is in force.
@@ -93,11 +95,11 @@ impl<'a> Session<'a> {
         let names = status.drop_ins.iter().filter_map(|p| p.file_name()?.to_str());
         let file = last_name("zz-unitfix-replay", names);
         let drop_in = Path::new("/run/systemd/system").join(format!("{unit}.d")).join(file);
-        let note = Note { drop_in, standing: Standing::of(status) };
+        let note = Note { drop_in, standing: Standing::of(status), since: now() };
         let mut session = Session { manager, unit, note, open: true, disturbed: Cell::new(false) };
         if let Err(error) = session.write(text) {
-            session.take_away();
             session.open = false;
+            let _ = session.take_away().and_then(|()| session.forget()); // the first error is the one to tell
             return Err(SessionError::Io { path: session.note.drop_in.clone(), error });
         }
         manager.reload()?;
@@ -126,20 +128,24 @@ impl<'a> Session<'a> {
         if !std::mem::take(&mut self.open) {
             return Ok(());
         }
-        self.take_away();
+        let drop_in = self.note.drop_in.clone();
+        self.take_away().map_err(|error| SessionError::Io { path: drop_in, error })?;
         if self.disturbed.get() {
             put_back(self.manager, self.unit, self.note.standing)?;
         } else {
             self.manager.reload()?;
         }
         // last: until here the next run would have to finish this
-        let _ = replace(&Root::default(), &note_path(self.unit), None, false);
-        Ok(())
+        let path = note_path(self.unit);
+        self.forget().map_err(|error| SessionError::Io { path, error })
     }
 
-    fn take_away(&self) {
-        // it may be gone already, which is what is wanted
-        let _ = replace(&Root::default(), &self.note.drop_in, None, true);
+    fn take_away(&self) -> io::Result<()> {
+        gone(replace(&Root::default(), &self.note.drop_in, None, true))
+    }
+
+    fn forget(&self) -> io::Result<()> {
+        gone(replace(&Root::default(), &note_path(self.unit), None, false))
     }
 }
 
@@ -154,9 +160,27 @@ impl Drop for Session<'_> {
             result = fail_again(self.manager, self.unit).map_err(Into::into);
         }
         if let Err(error) = result {
-            output::message(&format!("unitfix: {} could not be put back: {error}\n", self.unit));
+            let unit = self.unit;
+            let words = format!(
+                "unitfix: {unit} COULD NOT BE PUT BACK and may run without its system call filter: {error}\n\
+                 unitfix: `unitfix {unit}` tries again\n"
+            );
+            output::message(&words);
         }
     }
+}
+
+/// What is gone already need not be taken away.
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn now() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Have the manager read its files again and put a unit back to how it stood; one that had failed is stopped.
@@ -225,20 +249,43 @@ pub fn sessions() -> io::Result<Vec<String>> {
     Ok(names.iter().filter_map(|n| Some(n.to_str()?.strip_suffix(".json")?.to_owned())).collect())
 }
 
-/// Clean up behind a run that was killed: take its drop-in away and put the unit back.
-pub fn recover(manager: &dyn Manager, unit: &UnitName) -> Result<(), SessionError> {
+/// Clean up behind a run that was killed: take its drop-in away, and where the unit was started under it, restart it
+/// under its own filter, if somebody agrees. Returns what there is to tell.
+pub fn recover(
+    manager: &dyn Manager,
+    unit: &UnitName,
+    status: &UnitStatus,
+    prompt: &Prompt,
+) -> Result<String, SessionError> {
     let path = note_path(unit);
     let io = |error| SessionError::Io { path: path.clone(), error };
     let bytes = Root::default().read(&path).map_err(io)?;
     let note: Note = serde_json::from_slice(&bytes).map_err(|e| io(io::Error::other(e)))?;
-    let failed_before = note.standing == Standing::Failed;
-    let mut session = Session { manager, unit, note, open: true, disturbed: Cell::new(true) };
-    session.close()?;
+    let session = Session { manager, unit, note, open: false, disturbed: Cell::new(false) };
+    session.take_away().map_err(io)?;
     super::traced::clean_up(unit);
-    if failed_before {
-        fail_again(manager, unit)?;
+    manager.reload()?;
+    let found = "a replay of an earlier run that was killed was still in force, and was taken away";
+    if !status.is_up() || status.main_times.0 < session.note.since {
+        if session.note.standing == Standing::Failed && status.active_state == "inactive" {
+            fail_again(manager, unit)?;
+        }
+        session.forget().map_err(io)?;
+        return Ok(found.to_owned());
     }
-    Ok(())
+    let consequence = format!("{unit} still runs without its system call filter, because {found}.");
+    match prompt.ask(&consequence, "Restart it under its own filter?") {
+        Answer::Approved(_) => {
+            let _ = manager.reset_failed(unit); // refused when nothing failed
+            fail_again(manager, unit)?;
+            session.forget().map_err(io)?;
+            Ok(format!("{found}; the unit was restarted under its own filter"))
+        }
+        // the note stays, so that the next run asks again
+        Answer::Declined | Answer::NobodyToAsk => Ok(format!(
+            "{found}, but {unit} STILL RUNS WITHOUT ITS SYSTEM CALL FILTER: systemctl restart {unit}"
+        )),
+    }
 }
 
 /// A file name for a drop-in that sorts behind all of these.

@@ -2,7 +2,7 @@
 //! works where there is no kernel audit.
 
 use super::session::Session;
-use super::{Engine, Observation, Replay, ReplayError};
+use super::{Engine, Observation, Replay, ReplayError, Users};
 use crate::change::Approval;
 use crate::evidence::strace;
 use crate::policy::{Filter, Policy};
@@ -11,7 +11,7 @@ use crate::unit::{Unit, UnitName};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, BufReader};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where strace is looked for.
@@ -27,12 +27,13 @@ pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observatio
     let (text, programs) = drop_in(replay.unit, replay.policy, strace, &folder.0);
     let session = Session::begin(replay.manager, &replay.unit.name, replay.status, &text, approved)?;
     let (outcome, watched) = session.run(replay.observe, replay.interrupt)?;
+    let owners = Users::of(replay.unit);
     session.end()?; // ends the tracers too, so that their files are whole
     let mut denials = Vec::new();
     let mut notes = Vec::new();
     let mut lossy = false;
     for (number, program) in programs.iter().enumerate() {
-        let Some(file) = folder.open(number).map_err(ReplayError::Trace)? else {
+        let Some(file) = folder.open(number, &owners).map_err(ReplayError::Trace)? else {
             continue; // this command did not run
         };
         let program = Some(Path::new(program));
@@ -103,14 +104,21 @@ impl Folder {
         folder.join(number.to_string())
     }
 
-    /// Open one strace output. A link, or anything but a file, is not strace's.
-    fn open(&self, number: usize) -> io::Result<Option<std::fs::File>> {
+    /// Open one strace output. A link, anything but a file, or the file of a user as whom the unit does not run, is
+    /// not strace's: somebody put it there.
+    fn open(&self, number: usize, owners: &Users) -> io::Result<Option<std::fs::File>> {
         let mut options = std::fs::OpenOptions::new();
         options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
         match options.open(Self::path(&self.0, number)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
-            Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+            Ok(file) => {
+                let meta = file.metadata()?;
+                if meta.is_file() && owners.include(meta.uid()) {
+                    return Ok(Some(file));
+                }
+                Err(io::Error::other("somebody else put a file in its place, which is not believed"))
+            }
         }
     }
 }
@@ -135,7 +143,7 @@ fn drop_in(unit: &Unit, policy: &Policy, strace: &Path, folder: &Path) -> (Strin
     }
     let fast = if unit.flag("NoNewPrivileges") { " --seccomp-bpf" } else { "" };
     let mut programs = Vec::new();
-    for stage in Stage::ALL {
+    for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::Reload) {
         let commands = unit.commands(stage);
         if commands.is_empty() {
             continue;
@@ -176,6 +184,9 @@ fn unwrapped(command: &Command) -> (String, String) {
 /// What strace has to show: the calls that the policy denies, and those that tell who is who. `?` lets names pass
 /// that strace does not know.
 fn traced(policy: &Policy) -> String {
+    if policy.architectures.is_some() {
+        return "all".to_owned(); // any call of another architecture is one that is denied
+    }
     let (_, shown) = policy.filter.shown();
     let names = shown.iter().map(|n| n.split(':').next().unwrap_or(n));
     let list = |names: BTreeSet<&str>| names.iter().map(|n| format!("?{n}")).collect::<Vec<_>>().join(",");

@@ -219,10 +219,21 @@ impl TokenRow {
             line: span.line,
             column: span.column,
             length: span.length,
-            text: Untrusted::new(span.file.line(span.line)).to_string(),
+            text: one_for_one(&span.file.line(span.line)),
             words: String::new(),
         }
     }
+}
+
+/// A line of a file with each character that a terminal would not just show replaced by one that it does, so that
+/// columns stay what they are.
+fn one_for_one(line: &str) -> String {
+    let shown = |c: char| match c {
+        '\t' => ' ',
+        c if c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric() => c,
+        _ => char::REPLACEMENT_CHARACTER,
+    };
+    line.chars().map(shown).collect()
 }
 
 impl From<&Finding> for FindingRow {

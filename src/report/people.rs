@@ -14,11 +14,14 @@ const MANY: usize = 5;
 pub struct People {
     /// The zone in which times of day are shown.
     pub zone: TimeZone,
+    /// How many columns a line may have; text that is not for a terminal may have any.
+    pub width: usize,
 }
 
 impl Default for People {
     fn default() -> Self {
-        People { zone: TimeZone::system() }
+        let size = console::Term::stdout().size_checked();
+        People { zone: TimeZone::system(), width: size.map_or(usize::MAX, |(_, columns)| columns.into()) }
     }
 }
 
@@ -73,7 +76,7 @@ impl People {
                 let _ = writeln!(out, "           {}({})", row.call, row.arguments.join(", "));
             }
         }
-        out + &decisions(rows)
+        out + &decisions(rows, self.width)
     }
 
     fn when(&self, row: &DenialRow) -> String {
@@ -141,7 +144,6 @@ impl People {
             };
             let _ = writeln!(out, "{shown}");
         }
-        out.push('\n');
         out
     }
 }
@@ -162,7 +164,7 @@ fn who(row: &DenialRow) -> String {
 }
 
 /// Each deciding token once, with all the calls that it decided.
-fn decisions(rows: &[DenialRow]) -> String {
+fn decisions(rows: &[DenialRow], width: usize) -> String {
     let mut seen: Vec<(&TokenRow, Vec<&str>)> = Vec::new();
     for (row, token) in rows.iter().filter_map(|r| Some((r, r.decided_by.as_ref()?))) {
         let place = |t: &TokenRow| (t.file.clone(), t.line, t.column);
@@ -182,20 +184,26 @@ fn decisions(rows: &[DenialRow]) -> String {
             words
         };
         let _ = writeln!(out, "  because  {}:{}:{}", token.file.display(), token.line, token.column);
-        out.push_str(&caret(token, "             ", &words));
+        out.push_str(&caret(token, "             ", &words, width));
     }
     out
 }
 
 /// The line of a token with a caret under the token and words behind the caret.
-fn caret(token: &TokenRow, indent: &str, words: &str) -> String {
+fn caret(token: &TokenRow, indent: &str, words: &str, width: usize) -> String {
     let column = usize::try_from(token.column).unwrap_or(1).saturating_sub(1);
     let before: String = token.text.chars().take(column).collect();
     let marked: String =
         token.text.chars().skip(column).take(usize::try_from(token.length).unwrap_or(1)).collect();
     let spaces = " ".repeat(console::measure_text_width(&before));
     let carets = "^".repeat(console::measure_text_width(&marked).max(1));
-    format!("{indent}{}\n{indent}{spaces}{} {words}\n", token.text, style(carets).red().bold())
+    let room = width.saturating_sub(indent.len() + spaces.len() + carets.len() + 1);
+    let words = match words {
+        "" => String::new(),
+        words if console::measure_text_width(words) > room => format!("\n{indent}{words}"),
+        words => format!(" {words}"),
+    };
+    format!("{indent}{}\n{indent}{spaces}{}{words}\n", token.text, style(carets).red().bold())
 }
 
 fn finding_text(finding: &FindingRow) -> String {
@@ -207,7 +215,7 @@ fn finding_text(finding: &FindingRow) -> String {
     let mut out = format!("\n{label}[{}]: {}\n", finding.code, finding.message);
     if let (Some(place), Some(token)) = (&finding.place, &finding.token) {
         let _ = writeln!(out, "  {place}");
-        out.push_str(&caret(token, "    ", ""));
+        out.push_str(&caret(token, "    ", "", usize::MAX));
     }
     out
 }

@@ -5,7 +5,7 @@ use super::{Evidence, Failure, Judged, Subject, SubjectOptions, Verdict, etc_fol
 use crate::change::{Approval, Store};
 use crate::evidence::{Denial, gather};
 use crate::plan::{DropIn, Plan};
-use crate::policy::Policy;
+use crate::policy::{Because, Policy};
 use crate::replay::{Observation, local};
 use crate::root::Root;
 use crate::syscalls::Groups;
@@ -93,7 +93,7 @@ impl Subject for UnitFile {
             state: format!("{} is a unit file, replayed here without a service manager.", self.label()),
             ..Evidence::default()
         };
-        gather::add_named_log(&mut evidence, &self.judged.unit, &self.judged.policy, &self.options)?;
+        gather::from_named_log(&mut evidence, &self.judged.unit, &self.judged.policy, &self.options)?;
         Ok(evidence)
     }
 
@@ -111,12 +111,18 @@ impl Subject for UnitFile {
         observation.map_err(|e| local_failure(&e))
     }
 
-    fn prove(&self, drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
+    fn prove(&self, plan: &Plan, drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
         let unit = Plan::applied(&self.judged.unit, drop_in);
         let policy = Policy::evaluate(&unit, &self.judged.groups);
         let observation = local::prove(&unit, &policy, &self.local());
         self.interrupted()?;
-        let observation = observation.map_err(|e| local_failure(&e))?;
+        let mut observation = observation.map_err(|e| local_failure(&e))?;
+        // what fails softly, as the unit or systemd wants it, is no failure of the repair
+        let soft = |d: &Denial| {
+            let unknown = matches!(policy.decide(d.call).because, Because::Unknown);
+            unknown || d.call.name().is_some_and(|name| plan.needs.soft.contains(name))
+        };
+        observation.denials.retain(|d| !soft(d));
         Ok(Some(if !observation.denials.is_empty() {
             Verdict::StillDenied(observation.denials)
         } else if observation.outcome.healthy() {

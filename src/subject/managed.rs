@@ -1,13 +1,13 @@
 //! A unit of the running service manager.
 
 use super::{Evidence, Failure, Judged, Subject, Verdict, etc_folder};
-use crate::change::{Approval, Lock, Store};
+use crate::change::{Approval, Lock, Prompt, Store};
 use crate::evidence::{Denial, Untrusted, gather};
 use crate::finding::{Code, Finding};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, ManagerError, UnitStatus};
 use crate::plan::{DropIn, Plan};
-use crate::policy::{Because, Policy};
+use crate::policy::{Action, Because, Policy};
 use crate::replay::session::{self, Standing};
 use crate::replay::{AuditSocket, Observation, Outcome, Replay, ReplayError, Via};
 use crate::root::Root;
@@ -28,6 +28,8 @@ pub struct SubjectOptions {
     pub via: Via,
     /// A log that the user named; `-` is standard input.
     pub log: Option<PathBuf>,
+    /// Whom to ask.
+    pub prompt: Prompt,
     /// Ends the waiting.
     pub interrupt: Interrupt,
     /// Where kernel records' process IDs are found.
@@ -59,8 +61,8 @@ impl<'a> ManagedUnit<'a> {
         let mut leftover = None;
         let mut status = status;
         if lock.is_some() && session::left_behind(&name) {
-            session::recover(manager, &name).map_err(|e| Failure::System(e.to_string()))?;
-            let message = "a replay of an earlier run that was killed was still in force: it was taken away";
+            let message = session::recover(manager, &name, &status, &options.prompt)
+                .map_err(|e| Failure::System(e.to_string()))?;
             leftover = Some(Finding::warning(Code::LeftoverReplay, message, None));
             status = manager.status(&name).map_err(failure)?;
         }
@@ -140,6 +142,10 @@ fn refuse(name: &UnitName, status: &UnitStatus) -> Result<(), Failure> {
             let path = status.fragment.clone().unwrap_or_default();
             Err(load_failure(LoadError::Masked { name: name.to_string(), path }))
         }
+        "loaded" if status.needs_reload => Err(Failure::Hopeless(format!(
+            "the files of {name} were changed since systemd read them, and it still enforces the former ones: \
+             run `systemctl daemon-reload` first"
+        ))),
         "loaded" => Ok(()),
         other => Err(Failure::Hopeless(format!(
             "systemd cannot load {name} ({other}): `systemctl status {name}` tells why"
@@ -189,10 +195,7 @@ fn adopt(judged: &mut Judged, status: &UnitStatus) {
     let findings = &mut judged.unit.findings;
     let (allow, names) = &status.filter;
     let (_, theirs_alone) = judged.policy.filter.adopt(*allow, names);
-    if status.needs_reload {
-        let message = "unit files were changed since the manager read them: `systemctl daemon-reload` is due";
-        findings.push(Finding::warning(Code::NeedsReload, message, None));
-    } else if !theirs_alone.is_empty() {
+    if !theirs_alone.is_empty() {
         let message = format!(
             "the manager's filter holds names that the unit files do not explain: {}",
             crate::plan::list(theirs_alone.iter().take(8))
@@ -227,14 +230,26 @@ impl Subject for ManagedUnit<'_> {
     }
 
     fn evidence(&self) -> Result<Evidence, Failure> {
-        gather::from_system(&self.judged.unit, &self.judged.policy, &self.status, self.manager, &self.options)
+        let evidence = gather::from_system(
+            &self.judged.unit,
+            &self.judged.policy,
+            &self.status,
+            self.manager,
+            &self.options,
+        )?;
+        let ours = evidence.denials.iter().filter(|d| d.is_ours());
+        self.programs.borrow_mut().extend(ours.filter_map(|d| d.process.exe.clone()));
+        Ok(evidence)
     }
 
     fn replay_consequence(&self) -> Option<String> {
         let name = &self.judged.unit.name;
         let back = match Standing::of(&self.status) {
             Standing::Up => "then restarts it under its own",
-            Standing::Failed | Standing::Down => "then stops it",
+            Standing::Failed => {
+                "then stops it; unless it is repaired, it is started once more, to stand as failed"
+            }
+            Standing::Down => "then stops it",
         };
         Some(format!(
             "A replay restarts {name}, runs it for {} s without its system call filter, {back}.",
@@ -278,7 +293,7 @@ impl Subject for ManagedUnit<'_> {
         Ok(observation)
     }
 
-    fn prove(&self, _drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
+    fn prove(&self, _plan: &Plan, _drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
         Ok(None) // the manager can only prove it by running it: after it is written
     }
 
@@ -293,7 +308,8 @@ impl Subject for ManagedUnit<'_> {
     fn put_in_force(&self, plan: &Plan, drop_in: &DropIn) -> Result<Verdict, Failure> {
         let unit = Plan::applied(&self.judged.unit, drop_in);
         let mut policy = Policy::evaluate(&unit, &self.judged.groups);
-        let socket = AuditSocket::open(&self.options.proc_root).and_then(|mut s| s.check().map(|()| s));
+        let socket = AuditSocket::open(&self.options.proc_root)
+            .and_then(|mut socket| socket.check(&self.options.proc_root).map(|()| socket));
         self.manager.reload().map_err(failure)?;
         let now = self.manager.status(&self.judged.unit.name).map_err(failure)?;
         if let Some(words) = self.misread(plan, &now) {
@@ -309,11 +325,18 @@ impl Subject for ManagedUnit<'_> {
         .map_err(failure)?;
         let seen_by = match socket {
             Ok(socket) => {
-                let denied = self.replay(&policy, false).denials(&socket.close(), &self.programs.borrow());
+                let heard = socket.close();
+                let denied = self.replay(&policy, false).denials(&heard, &self.programs.borrow());
                 if !denied.is_empty() {
                     return Ok(Verdict::StillDenied(denied));
                 }
-                "no call of it was denied"
+                match (policy.default, heard.lossy) {
+                    (_, true) => "no denied call of it was seen (but records were lost)",
+                    (Action::Errno(_), _) => {
+                        "is as it should be (calls that fail with an errno leave no record)"
+                    }
+                    _ => "no call of it was denied",
+                }
             }
             Err(_) => "its main process was not killed (a child's death cannot be seen without kernel audit)",
         };

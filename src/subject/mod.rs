@@ -49,8 +49,10 @@ pub struct Evidence {
     pub outcome: Option<Outcome>,
     /// That in a sentence.
     pub state: String,
-    /// The unit was killed by SIGSYS, whatever the call was.
+    /// A process of the unit was killed by SIGSYS since its files were changed, whatever the call was.
     pub sigsys: bool,
+    /// Logs could not be read: that nothing is on record says nothing.
+    pub blind: bool,
     /// What could not be read, and what is odd.
     pub findings: Vec<Finding>,
 }
@@ -60,6 +62,8 @@ pub struct Evidence {
 pub enum Verdict {
     /// It works; how this was seen.
     Works(String),
+    /// Nothing shows it here; what is to be said instead.
+    NotProvable(String),
     /// Calls of it are still denied.
     StillDenied(Vec<Denial>),
     /// It fails for another reason.
@@ -125,7 +129,7 @@ pub trait Subject {
     /// Run it once with forbidden calls let through. `seen` are the denials that are known already.
     fn observe(&self, seen: &[Denial], approved: Option<&Approval>) -> Result<Observation, Failure>;
     /// Show that a repair works without writing it, where that is possible.
-    fn prove(&self, drop_in: &DropIn) -> Result<Option<Verdict>, Failure>;
+    fn prove(&self, plan: &Plan, drop_in: &DropIn) -> Result<Option<Verdict>, Failure>;
     /// What applying does, and the question before it.
     fn apply_question(&self) -> (String, String);
     /// The repair is written: put it in force and see whether it helps.

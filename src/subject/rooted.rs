@@ -87,7 +87,7 @@ impl Subject for RootedUnit {
         Err(Failure::System(self.replay_notice().err().unwrap_or_default()))
     }
 
-    fn prove(&self, _drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
+    fn prove(&self, _plan: &Plan, _drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
         Ok(None)
     }
 
@@ -97,6 +97,9 @@ impl Subject for RootedUnit {
 
     fn put_in_force(&self, _plan: &Plan, drop_in: &DropIn) -> Result<Verdict, Failure> {
         let path = self.root.join(&drop_in.path);
-        Ok(Verdict::Works(format!("{} is written; whether it helps shows where it runs", path.display())))
+        Ok(Verdict::NotProvable(format!(
+            "{} is written. Whether it helps shows where the unit runs",
+            path.display()
+        )))
     }
 }

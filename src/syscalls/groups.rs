@@ -22,6 +22,8 @@ pub struct Groups {
     members: BTreeMap<String, BTreeSet<String>>,
     /// Names in groups that libseccomp did not know, so that the manager ignored them.
     void: BTreeSet<String>,
+    /// Names in no group that libseccomp knew all the same.
+    beyond: BTreeSet<String>,
 }
 
 /// Where the contents of the groups come from.
@@ -53,6 +55,8 @@ struct RulesFile {
     groups: BTreeMap<String, BTreeSet<String>>,
     #[serde(default)]
     void: BTreeSet<String>,
+    #[serde(default)]
+    beyond: BTreeSet<String>,
 }
 
 impl Groups {
@@ -67,7 +71,7 @@ impl Groups {
             }
         }
         let origin = Origin::Rules { version: best.systemd };
-        Ok(Groups { systemd: version, origin, members: best.groups, void: best.void })
+        Ok(Groups { systemd: version, origin, members: best.groups, void: best.void, beyond: best.beyond })
     }
 
     /// Where the contents come from, in words.
@@ -115,8 +119,8 @@ impl Groups {
                 ((*name).to_owned(), members)
             })
             .collect();
-        let void = Groups::from_rules(version).map(|rules| rules.void).unwrap_or_default();
-        Ok(Groups { systemd: version, origin: Origin::Manager, members, void })
+        let (void, beyond) = Groups::from_rules(version).map(|r| (r.void, r.beyond)).unwrap_or_default();
+        Ok(Groups { systemd: version, origin: Origin::Manager, members, void, beyond })
     }
 
     /// The members of a group (with its `@`), groups within it resolved; nothing if there is no such group.
@@ -137,9 +141,12 @@ impl Groups {
     #[must_use]
     pub fn knows(&self, call: &str) -> bool {
         let listed = |members: &BTreeSet<String>| members.contains(call);
-        // libseccomp may be newer than systemd's groups: a name that the kernel has is tried, and read back
+        // with @known nearly every name stands in some group; the kernel's own are newer than systemd's
         let kernels = || super::Arch::of_this_kernel().iter().any(|arch| arch.number(call).is_some());
-        !self.void.contains(call) && (self.members.values().any(listed) || kernels())
+        !self.void.contains(call)
+            && (self.members.values().any(listed)
+                || self.beyond.contains(call)
+                || self.members("@known").is_none() && kernels())
     }
 }
 

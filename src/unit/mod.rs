@@ -64,7 +64,7 @@ pub enum LoadError {
         error: std::io::Error,
     },
     /// The unit file itself is so broken that systemd refuses it.
-    #[error("{place}: {message}, so systemd refuses to load the unit")]
+    #[error("{place}: {message}, and refuses to load the unit")]
     Broken {
         /// Where.
         place: String,
@@ -80,7 +80,7 @@ impl Unit {
     /// Find and load a unit in a root folder, without a manager, as systemd of this major version would.
     pub fn find(root: &Root, name: &UnitName, version: u32) -> Result<Self, LoadError> {
         let files = search::find(root, name, version)?;
-        let mut unit = Unit::load(root, name.clone(), &files.fragment, &files.drop_ins)?;
+        let mut unit = Unit::load(root, files.name, &files.fragment, &files.drop_ins)?;
         unit.findings.extend(files.findings);
         Ok(unit)
     }

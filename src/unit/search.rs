@@ -30,8 +30,10 @@ pub const SEARCH_PATH: [&str; 13] = [
 const RELATIVE_LINKS_IGNORED_FROM: u32 = 252;
 
 /// The files that make up a unit, in load order.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Files {
+    /// The unit's own name, where it was asked for by an alias.
+    pub name: UnitName,
     /// The unit file.
     pub fragment: PathBuf,
     /// The drop-ins, in the order in which they apply.
@@ -45,7 +47,7 @@ pub fn find(root: &Root, name: &UnitName, version: u32) -> Result<Files, LoadErr
     let (fragment, real) = find_fragment(root, name)?;
     let names = names_of(root, name, &real);
     let (drop_ins, findings) = find_drop_ins(root, &names, version)?;
-    Ok(Files { fragment, drop_ins, findings })
+    Ok(Files { name: real, fragment, drop_ins, findings })
 }
 
 fn directories() -> impl Iterator<Item = &'static Path> {
@@ -153,7 +155,7 @@ fn find_drop_ins(
             chosen.entry(file.clone()).or_insert_with(|| directory.join(file));
         }
     }
-    let usable = |path: &PathBuf| root.is_null(path) || (root.read(path).is_ok() && !root.is_directory(path));
+    let usable = |path: &PathBuf| !root.is_null(path) && root.read(path).is_ok() && !root.is_directory(path);
     Ok((chosen.into_values().filter(usable).collect(), findings))
 }
 

@@ -74,6 +74,7 @@ impl Denials {
             exe: exe.map(|path| Untrusted::new(path.as_os_str().as_bytes())),
             parent: parent.and_then(self::comm).map(Untrusted::new),
             login: false, // this run began it
+            user: None,
         }
     }
 }

@@ -71,7 +71,7 @@ const LINES: &[&str] = &[
     "SystemCallFilter=~mount,umount2",
     "SystemCallFilter=~MOUNT Mount mount",
     "SystemCallFilter=~open openat stat64 socketcall _llseek arm_fadvise64_64 ppc_rtas s390_pci_mmio_read",
-    "SystemCallFilter=~riscv_hwprobe clone3 openat2 faccessat2",
+    "SystemCallFilter=~uretprobe riscv_hwprobe process_mrelease cachestat futex_wait map_shadow_stack file_getattr",
     "SystemCallFilter=@known\nSystemCallFilter=~@mount",
     "SystemCallFilter=~@default",
     "SystemCallFilter=~@file-system @network-io @process @io-event @ipc @signal @timer @sync @setuid @chown @aio",

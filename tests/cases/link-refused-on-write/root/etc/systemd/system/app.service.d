@@ -1,0 +1,1 @@
+/opt/app/drop-ins
