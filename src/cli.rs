@@ -54,6 +54,13 @@ pub enum Task {
     },
 }
 
+/// How much a repair may give away without a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Risk {
+    /// Calls that hand over the system.
+    High,
+}
+
 /// Repairing a unit.
 #[derive(Debug, Args)]
 pub struct Repair {
@@ -65,6 +72,9 @@ pub struct Repair {
     /// Answer every question with yes
     #[arg(long, requires = "unit")]
     pub yes: bool,
+    /// With --yes, also allow calls that hand over the system (bpf, mount, ptrace, …)
+    #[arg(long, value_enum, value_name = "high", hide_possible_values = true)]
+    pub allow_risk: Option<Risk>,
     /// Judge from the logs alone; restart nothing
     #[arg(long, conflicts_with = "via")]
     pub no_replay: bool,

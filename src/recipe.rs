@@ -116,7 +116,7 @@ fn propose(
         }
     }
 
-    let approval = match approve(subject, desk) {
+    let approval = match approve(subject, &plan, desk) {
         Ok(approval) => approval,
         Err(ending) => return Ok(ending),
     };
@@ -455,12 +455,22 @@ fn show_proof(verdict: Verdict, desk: &mut Desk) -> Option<Ending> {
 }
 
 /// Ask whether to write the repair.
-fn approve(subject: &dyn Subject, desk: &Desk) -> Result<Approval, Ending> {
+fn approve(subject: &dyn Subject, plan: &Plan, desk: &Desk) -> Result<Approval, Ending> {
     let asked =
         desk.options.apply || desk.prompt.yes == change::Yes::NotGiven && desk.prompt.somebody_there();
     if !asked {
         let command = desk.options.command();
         return Err(Ending::Proposed(format!("Nothing was changed. To write it: {command} --apply")));
+    }
+    if !plan.high_risk.is_empty()
+        && desk.prompt.yes == change::Yes::Given
+        && desk.options.allow_risk.is_none()
+    {
+        let calls = crate::plan::list(plan.high_risk.iter().map(|(call, _)| call));
+        return Err(Ending::Proposed(format!(
+            "Nothing was changed: {calls} would hand over the system, which --yes alone does not agree to \
+             (--allow-risk high does)"
+        )));
     }
     if desk.options.place.json {
         // who is asked has to see what about

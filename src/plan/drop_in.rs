@@ -134,7 +134,7 @@ mod tests {
             architectures: architectures.iter().copied().collect(),
             ..Needs::default()
         };
-        Plan { needs, instead: None }
+        Plan { needs, high_risk: Vec::new(), instead: None }
     }
 
     fn unit(drop_ins: &[(&str, &str)]) -> Unit {

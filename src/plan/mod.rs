@@ -1,6 +1,7 @@
 //! The plan: which change makes the unit work and opens the least.
 
 mod drop_in;
+mod risk;
 
 pub use drop_in::{DropIn, HEADER};
 
@@ -28,6 +29,8 @@ pub struct Needs {
 pub struct Plan {
     /// What it lets in.
     pub needs: Needs,
+    /// Those of the calls that hand over the system, with what each lets a program do.
+    pub high_risk: Vec<(String, String)>,
     /// The wider change that people make by hand, and how many calls it would open.
     pub instead: Option<Wider>,
 }
@@ -96,7 +99,8 @@ impl Plan {
             return None;
         }
         let instead = wider(&needs, policy, groups);
-        Some(Plan { needs, instead })
+        let high_risk = risk::high(&needs.calls, groups);
+        Some(Plan { needs, high_risk, instead })
     }
 
     /// The change in words: what it does and what it opens.

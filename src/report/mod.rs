@@ -141,6 +141,8 @@ pub struct RepairRow {
     pub calls: Vec<String>,
     /// The architectures it lets in.
     pub architectures: Vec<crate::syscalls::Arch>,
+    /// Those of the calls that hand over the system, with what each lets a program do.
+    pub high_risk: Vec<(String, String)>,
     /// Denied calls that no setting of this system can let in.
     pub inexpressible: Vec<String>,
     /// Calls that the author lets fail on purpose, left as they are.
@@ -272,6 +274,7 @@ impl From<&Plan> for RepairRow {
             words: plan.words(),
             calls: plan.needs.calls.iter().cloned().collect(),
             architectures: plan.needs.architectures.iter().copied().collect(),
+            high_risk: plan.high_risk.clone(),
             inexpressible: plan
                 .needs
                 .inexpressible

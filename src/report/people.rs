@@ -121,6 +121,15 @@ impl People {
     #[must_use]
     pub fn repair(&self, row: &RepairRow) -> String {
         let mut out = format!("\n{} {}\n", style("Repair:").bold(), row.words);
+        for (call, lets) in &row.high_risk {
+            let _ = writeln!(out, "  {} {call} lets a program {lets}", style("high risk:").red().bold());
+        }
+        if !row.high_risk.is_empty() {
+            out.push_str(
+                "  A service that was fine and suddenly wants this may be compromised rather than broken: look at what\n  \
+                 was upgraded, and at who could have changed its program, before you say yes.\n",
+            );
+        }
         if !row.inexpressible.is_empty() {
             let _ = writeln!(out, "  no setting of this system can allow: {}", row.inexpressible.join(", "));
         }

@@ -224,8 +224,16 @@ fn killed_in_the_replay(bed: &Bed) {
         assert_ne!(bed.tree("/run/systemd/system"), before.run(), "the replay is still in force");
         assert_said(&bed.unitfix(&["status"]), 0, &[UNIT, "left behind", "unitfix v.service"]);
 
-        let output = bed.unitfix(&[UNIT, "--no-replay"]);
-        assert_said(&output, 1, &["a replay of an earlier run that was killed was still in force"]);
+        // nothing is restarted unasked: that it runs unprotected is said until somebody agrees
+        for _ in 0..2 {
+            let output = bed.unitfix(&[UNIT, "--no-replay"]);
+            let said = ["was killed was still in force", "STILL RUNS WITHOUT ITS SYSTEM CALL FILTER"];
+            assert_said(&output, 1, &said);
+            assert_eq!(bed.tree("/run/systemd/system"), before.run(), "the drop-in is gone");
+            assert_eq!(bed.show(UNIT, "ActiveState"), "active");
+        }
+        let output = bed.unitfix(&[UNIT, "--no-replay", "--yes"]);
+        assert_said(&output, 1, &["was still in force", "restarted under its own filter"]);
         before.assert_same(bed, UNIT, via);
         assert_said(&bed.unitfix(&["status"]), 0, &["unitfix has written nothing here"]);
     }
