@@ -43,6 +43,8 @@ pub struct List {
 struct Entry {
     /// The action of its own. On an allow list: the call is *not* allowed.
     action: Option<Action>,
+    /// An action that the manager shows and does not take: systemd 247 keeps `name:EPERM` on an allow list so.
+    label: Option<Action>,
     token: Option<Token>,
 }
 
@@ -125,9 +127,11 @@ impl Filter {
             Filter::None => (false, BTreeSet::new()),
             Filter::Allow(list) => {
                 let allowed = list.entries.iter().filter(|(_, e)| e.action.is_none());
-                (true, allowed.map(|(name, _)| name.clone()).collect())
+                (true, allowed.map(|(name, e)| shown(name, e.label)).collect())
             }
-            Filter::Deny(list) => (false, list.entries.iter().map(|(name, e)| e.shown(name)).collect()),
+            Filter::Deny(list) => {
+                (false, list.entries.iter().map(|(name, e)| shown(name, e.action)).collect())
+            }
         }
     }
 
@@ -149,7 +153,9 @@ impl Filter {
             let (name, action) =
                 shown.split_once(':').map_or((shown.as_str(), None), |(n, a)| (n, parse_action(a)));
             let token = list.entries.remove(name).and_then(|e| e.token);
-            list.entries.insert(name.to_owned(), Entry { action, token });
+            // what it shows on an allow list is allowed
+            let (action, label) = if allow { (None, action) } else { (action, None) };
+            list.entries.insert(name.to_owned(), Entry { action, label, token });
         }
         *self = match (allow, names.is_empty()) {
             (false, true) => Filter::None,
@@ -160,13 +166,12 @@ impl Filter {
     }
 }
 
-impl Entry {
-    fn shown(&self, name: &str) -> String {
-        match self.action {
-            None | Some(Action::Allow) => name.to_owned(),
-            Some(Action::Kill) => format!("{name}:kill"),
-            Some(Action::Errno(number)) => format!("{name}:{}", super::errno_name(number)),
-        }
+/// A name as the manager shows it.
+fn shown(name: &str, action: Option<Action>) -> String {
+    match action {
+        None | Some(Action::Allow) => name.to_owned(),
+        Some(Action::Kill) => format!("{name}:kill"),
+        Some(Action::Errno(number)) => format!("{name}:{}", super::errno_name(number)),
     }
 }
 
@@ -217,7 +222,7 @@ impl Builder<'_> {
         list.write_always = self.groups.systemd >= WRITE_ALWAYS_FROM;
         let default = self.groups.members("@default").into_iter().flatten();
         for name in default.filter(|name| self.groups.knows(name)) {
-            list.entries.insert(name.clone(), Entry { action: None, token: first.clone() });
+            list.entries.insert(name.clone(), Entry { action: None, label: None, token: first.clone() });
         }
         self.filter = Filter::Allow(list);
     }
@@ -271,8 +276,11 @@ impl Builder<'_> {
         let softens = word.action.is_some() && self.groups.systemd >= ERRNO_ON_ALLOW_LISTS_FROM;
         let puts = word.invert != allow_list || (word.invert && allow_list && softens);
         if puts {
-            let entry =
-                Entry { action: word.action.filter(|_| word.invert), token: Some(word.token.clone()) };
+            let entry = Entry {
+                action: word.action.filter(|_| word.invert),
+                label: word.action.filter(|_| !word.invert),
+                token: Some(word.token.clone()),
+            };
             list.entries.insert(word.name.to_owned(), entry);
             list.removed.remove(word.name);
         } else if list.entries.remove(word.name).is_some() {

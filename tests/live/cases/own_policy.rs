@@ -54,7 +54,7 @@ const LINES: &[&str] = &[
     "SystemCallFilter=@system-service\nSystemCallFilter=mount:EPERM",
     "SystemCallFilter=mount:EPERM umount2",
     "SystemCallFilter=~setrlimit:EAGAIN mount:EWOULDBLOCK umount2:EDEADLOCK swapon:ENOTSUP swapoff:EOPNOTSUPP",
-    "SystemCallFilter=~setrlimit:EHWPOISON mount:133 umount2:134 swapon:600",
+    "SystemCallFilter=~setrlimit:EHWPOISON mount:133 umount2:200 swapon:600",
     "SystemCallFilter=\"@mount\" swapon",
     "SystemCallFilter=~'setrlimit' mount",
     "SystemCallFilter=~swap\\on mo\\x75nt umount2\\",
