@@ -41,14 +41,15 @@ pub fn from_system(
         evidence.denials.extend(records.kept.denials);
     }
     add_audit_log(&mut evidence, &Root::default());
-    let mut named = Vec::new();
-    add_named_log(&mut evidence, &mut named, options)?;
-    own_programs(&mut named, unit, policy, &Root::default());
-    evidence.denials.append(&mut named);
     // what was denied before the unit was changed, was denied to another unit; process IDs of earlier boots too
     let since = unit.changed().max(boot_time().unwrap_or_default());
     let of_this_unit = |d: &Denial| d.time.is_none_or(|time| time >= since) && policy.decide(d.call).denies();
     evidence.denials.retain(of_this_unit);
+    // of a log that the user named, he knows why
+    let mut named = Vec::new();
+    add_named_log(&mut evidence, &mut named, options)?;
+    own_programs(&mut named, unit, policy, &Root::default());
+    evidence.denials.append(&mut named);
     // the same record may stand in the journal, in auditd's log and in the one that was named
     let mut seen = HashSet::new();
     evidence.denials.retain(|d| {
