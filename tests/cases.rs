@@ -10,7 +10,7 @@
 //!
 //! Today's date reads DATE, the time of writing NOW and the version VERSION. An empty folder of `after/` holds a
 //! file `.empty`, as git keeps none. `UNITFIX_BLESS=1` writes the expected files anew: read each of them.
-#![allow(clippy::unwrap_used, clippy::panic)] // in helpers, too, a failure is the test's
+#![allow(clippy::unwrap_used, clippy::panic)] // a failure anywhere here is the test's
 
 use jiff::{Timestamp, tz::TimeZone};
 use libtest_mimic::{Arguments, Failed, Trial};

@@ -1,5 +1,5 @@
 //! What is written about unitfix is what unitfix does: the manual, the README and `--help`.
-#![allow(clippy::unwrap_used, clippy::panic)] // in helpers, too, a failure is the test's
+#![allow(clippy::unwrap_used, clippy::panic)] // a failure anywhere here is the test's
 
 use clap::CommandFactory;
 use std::collections::BTreeSet;
