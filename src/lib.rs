@@ -23,12 +23,14 @@
 //! | [`subject`] | the three kinds of things that are repaired |
 //! | [`report`] | text for people, JSON for scripts |
 //! | [`recipe`] | the line above |
+//! | [`ending`] | how a run ends, and why it can end without a repair |
 
 // report::output prints, and survives a closed pipe
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod change;
 pub mod cli;
+pub mod ending;
 pub mod evidence;
 pub mod finding;
 pub mod interrupt;

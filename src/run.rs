@@ -2,9 +2,10 @@
 
 use crate::change::{Prompt, Yes};
 use crate::cli::{Cli, Repair, Task};
+use crate::ending::Ending;
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
-use crate::recipe::{Desk, Ending, repair};
+use crate::recipe::{Desk, repair};
 use crate::replay::Via;
 use crate::report::{People, Report, output};
 use crate::root::Root;

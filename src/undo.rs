@@ -1,9 +1,9 @@
 //! `unitfix revert` and `unitfix status`: taking back, and showing, what unitfix wrote.
 
 use crate::change::{self, Answer, Diff, FileChange, Lock, Prompt, Receipt, Store};
+use crate::ending::Ending;
 use crate::manager::{Manager, ManagerError, Patience, SystemManager};
 use crate::plan::HEADER;
-use crate::recipe::Ending;
 use crate::replay::session;
 use crate::report::{People, output};
 use crate::root::Root;

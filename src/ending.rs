@@ -1,0 +1,150 @@
+//! How a run ends, and why it can end without a repair.
+
+use crate::evidence::{Denial, Effect};
+use crate::plan::Needs;
+use crate::policy::Action;
+use crate::replay::{Observation, Outcome};
+use crate::subject::{Evidence, Subject};
+use std::fmt::Write as _;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// There is nothing to repair.
+    NothingToDo(String),
+    /// Repaired, and seen to work where that can be seen.
+    Repaired(String),
+    /// A repair is proposed and not applied.
+    Proposed(String),
+    /// No repair can be offered, or the failure has another cause.
+    NoRepair(String),
+}
+
+impl Ending {
+    /// The exit status.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        match self {
+            Ending::NothingToDo(_) | Ending::Repaired(_) => 0,
+            Ending::Proposed(_) => 1,
+            Ending::NoRepair(_) => 3,
+        }
+    }
+
+    /// What to tell.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        match self {
+            Ending::NothingToDo(w) | Ending::Repaired(w) | Ending::Proposed(w) | Ending::NoRepair(w) => w,
+        }
+    }
+}
+
+/// Whether the unit fails by itself, and does not where every call is let through.
+pub(crate) fn helped(evidence: &Evidence, observation: Option<&Observation>) -> bool {
+    let failing = evidence.outcome.as_ref().is_some_and(|o| !o.healthy());
+    failing && observation.is_some_and(|o| o.outcome.healthy())
+}
+
+pub(crate) fn seen<'a>(
+    evidence: &'a Evidence,
+    observation: Option<&'a Observation>,
+) -> impl Iterator<Item = &'a Denial> {
+    let logged = evidence.denials.iter().filter(|d| d.is_ours());
+    logged.chain(observation.into_iter().flat_map(|o| &o.denials))
+}
+
+/// The endings without a repair.
+pub(crate) fn no_repair(
+    subject: &dyn Subject,
+    evidence: &Evidence,
+    observation: Option<&Observation>,
+    needs: &Needs,
+) -> Option<Ending> {
+    let replayed = observation.map(|o| &o.outcome);
+    let shown = replayed.or(evidence.outcome.as_ref());
+    let failing = shown.is_some_and(|o| !o.healthy());
+    if needs.is_empty() && !needs.inexpressible.is_empty() {
+        let calls: Vec<String> = needs.inexpressible.iter().map(|c| format!("{c} ({})", c.arch)).collect();
+        let calls = calls.join(", ");
+        return Some(Ending::NoRepair(format!(
+            "No repair can be offered: the systemd or libseccomp of this system has no name for {calls}"
+        )));
+    }
+    if needs.is_empty() {
+        return Some(match (observation, failing) {
+            (None, true) if evidence.sigsys => Ending::NoRepair(
+                "It was killed for a forbidden call, but no record names the call: replay it to see"
+                    .to_owned(),
+            ),
+            (None, false) if !evidence.denials.is_empty() => Ending::NoRepair(
+                "No repair can be offered: calls were denied, but whose processes those were is not known. A replay, where the unit runs, \
+                 shows it"
+                    .to_owned(),
+            ),
+            (_, true) => other_cause(shown, observation),
+            (_, false) => nothing_denied(evidence, observation, needs),
+        });
+    }
+    if let Some(outcome) = replayed.filter(|o| !o.healthy()) {
+        let more = crate::plan::list(&needs.calls);
+        let cause = other_cause(Some(outcome), observation);
+        return Some(Ending::NoRepair(format!(
+            "{}. Denied calls ({more}) are not what ends it",
+            cause.words()
+        )));
+    }
+    soft_and_healthy(subject, evidence, observation)
+}
+
+/// Denials that only let calls fail, in a unit that works, need no repair.
+fn soft_and_healthy(
+    subject: &dyn Subject,
+    evidence: &Evidence,
+    observation: Option<&Observation>,
+) -> Option<Ending> {
+    let kills =
+        |d: &Denial| d.effect == Effect::Killed || subject.policy().decide(d.call).action == Action::Kill;
+    let works = evidence.outcome.as_ref().is_some_and(Outcome::healthy) && !evidence.sigsys;
+    (works && !seen(evidence, observation).any(kills)).then(|| {
+        Ending::NothingToDo(
+            "Nothing to repair: calls of it fail, none is killed for one, and it works".to_owned(),
+        )
+    })
+}
+
+fn nothing_denied(evidence: &Evidence, observation: Option<&Observation>, needs: &Needs) -> Ending {
+    match (&evidence.outcome, observation) {
+        (Some(outcome), _) if outcome.healthy() && evidence.sigsys => Ending::NoRepair(
+            "A process of it was killed for a forbidden call, and nothing showed which: --observe watches longer"
+                .to_owned(),
+        ),
+        _ if !needs.soft.is_empty() => Ending::NothingToDo(format!(
+            "Nothing to repair: the unit wants {} to fail, and it works all the same",
+            crate::plan::list(&needs.soft)
+        )),
+        (_, None) => {
+            let words = "Nothing to repair, as far as the logs know: no denied call of it is on record";
+            Ending::NothingToDo(words.to_owned())
+        }
+        (Some(outcome), _) if !outcome.healthy() => Ending::NoRepair(
+            "It failed before, and worked in the replay without any denied call: the system call filter is not the \
+             cause"
+                .to_owned(),
+        ),
+        _ => Ending::NothingToDo("Nothing to repair: no call of it is denied".to_owned()),
+    }
+}
+
+fn other_cause(outcome: Option<&Outcome>, observation: Option<&Observation>) -> Ending {
+    let what =
+        outcome.map(|o| crate::evidence::Untrusted::new(o.to_string()).to_string()).unwrap_or_default();
+    let mut words = match observation {
+        Some(_) => format!("Not a matter of the system call filter: with every call let through, it {what}"),
+        None => format!("Not a denied call: it {what}"),
+    };
+    for line in observation.into_iter().flat_map(|o| &o.log) {
+        let _ = write!(words, "\n  | {line}");
+    }
+    Ending::NoRepair(words)
+}
