@@ -37,8 +37,9 @@ cases! {
         "ExecStart=VICTIM i386 setpriority sleep\nSystemCallArchitectures=native\nSystemCallFilter=~@resources\n"
         => &["SystemCallFilter=setpriority", "SystemCallArchitectures=x86"];
     "architecture::allow":
-        "ExecStart=VICTIM i386 userfaultfd sleep\nSystemCallArchitectures=native\nSystemCallFilter=@system-service\n"
-        => &["SystemCallFilter=userfaultfd", "SystemCallArchitectures=x86"];
+        "ExecStart=VICTIM i386 mlock sleep\nSystemCallArchitectures=native\nSystemCallFilter=@system-service\n\
+         SystemCallFilter=~@memlock\n"
+        => &["SystemCallFilter=mlock", "SystemCallArchitectures=x86"];
 }
 
 fn repaired(bed: &Bed, text: &str, via: &str, expected: &[&str]) {
