@@ -43,12 +43,8 @@ pub enum Code {
     RelativeDropInDirectory,
     /// A quoted value that does not end, or an escape that does not exist.
     BadQuoting,
-    /// The files on disk are newer than what the manager has loaded.
-    NeedsReload,
     /// unitfix and the manager do not compute the same filter.
     PolicyDiffers,
-    /// A setting that a local replay cannot imitate.
-    NotImitated,
     /// A log that cannot be read, or holds what cannot be believed.
     LogUnreadable,
     /// A log that holds no record of a forbidden call.
@@ -59,7 +55,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, as unitfix(1) lists them.
-    pub const ALL: [Code; 18] = [
+    pub const ALL: [Code; 16] = [
         Code::BadLine,
         Code::BadSection,
         Code::InvalidUtf8,
@@ -72,9 +68,7 @@ impl Code {
         Code::UnreadableDropIn,
         Code::RelativeDropInDirectory,
         Code::BadQuoting,
-        Code::NeedsReload,
         Code::PolicyDiffers,
-        Code::NotImitated,
         Code::LogUnreadable,
         Code::NoRecord,
         Code::LeftoverReplay,
@@ -96,9 +90,7 @@ impl Code {
             Code::UnreadableDropIn => "unreadable-drop-in",
             Code::RelativeDropInDirectory => "relative-drop-in-directory",
             Code::BadQuoting => "bad-quoting",
-            Code::NeedsReload => "needs-reload",
             Code::PolicyDiffers => "policy-differs",
-            Code::NotImitated => "not-imitated",
             Code::LogUnreadable => "log-unreadable",
             Code::NoRecord => "no-record",
             Code::LeftoverReplay => "leftover-replay",

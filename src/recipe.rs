@@ -97,6 +97,19 @@ fn propose(
     }
 
     let verdict = subject.put_in_force(&plan, &drop_in);
+    conclude(subject, verdict, &diff, receipt, former.as_ref(), desk)
+}
+
+/// The repair is written: keep it if it helps, else take it back.
+fn conclude(
+    subject: &dyn Subject,
+    verdict: Result<Verdict, Failure>,
+    diff: &change::Diff,
+    receipt: Receipt,
+    former: Option<&Receipt>,
+    desk: &mut Desk,
+) -> Result<Ending, Failure> {
+    let store = subject.store();
     let done = match &verdict {
         Ok(Verdict::Works(how)) => Some((how, format!("Repaired: {how}"))),
         Ok(Verdict::NotProvable(words)) => Some((words, words.clone())),
@@ -110,9 +123,9 @@ fn propose(
         desk.report.verdict = Some(how.clone());
         return Ok(Ending::Repaired(format!("{words}.\nUndo: {}", subject.undo_command())));
     }
-    let undone = change::undo(&subject.root(), &diff)
+    let undone = change::undo(&subject.root(), diff)
         .map_err(|e| Failure::System(format!("THE REPAIR COULD NOT BE TAKEN BACK: {e}")))
-        .and_then(|()| restore_receipt(&store, subject, former.as_ref()))
+        .and_then(|()| restore_receipt(&store, subject, former))
         .and_then(|()| subject.put_back());
     undone?;
     Err(match verdict {
@@ -186,8 +199,7 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
         Answer::NobodyToAsk => {
             output::message(
                 "Not replayed, because there is no terminal to ask on (--yes agrees beforehand): judging from the \
-                 logs alone.
-",
+                 logs alone.\n",
             );
             Ok(MayReplay::No)
         }

@@ -87,7 +87,6 @@ impl SystemManager {
                 .filter(|pid| *pid != 0),
             main_times: (service.time("ExecMainStartTimestamp"), service.time("ExecMainExitTimestamp")),
             control_group: service.text("ControlGroup"),
-            restarts: service.number("NRestarts").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
             filter: service.filter(),
             architectures: service.list("SystemCallArchitectures").into_iter().collect(),
         })

@@ -72,8 +72,6 @@ pub struct UnitStatus {
     /// When the main process began and ended, in microseconds since the epoch (`ExecMainStartTimestamp=`,
     /// `ExecMainExitTimestamp=`); 0: not yet.
     pub main_times: (u64, u64),
-    /// `NRestarts=`.
-    pub restarts: u32,
     /// `SystemCallFilter=`: whether it is an allow list, and its names.
     pub filter: (bool, BTreeSet<String>),
     /// `SystemCallArchitectures=`.

@@ -106,12 +106,6 @@ impl AuditSocket {
         heard
     }
 
-    /// What was heard so far.
-    #[must_use]
-    pub fn so_far(&self) -> Heard {
-        self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     fn end(&mut self) {
         self.shared.ended.store(true, Ordering::Relaxed);
         if let Some(reader) = self.reader.take() {

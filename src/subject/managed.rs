@@ -100,20 +100,20 @@ impl<'a> ManagedUnit<'a> {
         }
     }
 
-    /// The filter that the manager should show once a plan is in force.
-    fn predicted(&self, plan: &Plan) -> (bool, BTreeSet<String>) {
+    /// The names of the filter that the manager should show once a plan is in force.
+    fn predicted(&self, plan: &Plan) -> BTreeSet<String> {
         let (allow, mut names) = self.status.filter.clone();
         if allow {
             names.extend(plan.needs.calls.iter().cloned());
         } else {
             names.retain(|n| !plan.needs.calls.contains(n.split(':').next().unwrap_or(n)));
         }
-        (allow, names)
+        names
     }
 
     /// What the manager made of the plan, if it is not what was meant.
     fn misread(&self, plan: &Plan, now: &UnitStatus) -> Option<String> {
-        let (_, wanted) = self.predicted(plan);
+        let wanted = self.predicted(plan);
         let (_, got) = &now.filter;
         let ignored: Vec<&String> = wanted.symmetric_difference(got).collect();
         let missing: Vec<&str> = plan
