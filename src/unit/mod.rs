@@ -141,6 +141,11 @@ impl Unit {
                 }
             }
         }
+        for stage in exec::Stage::ALL {
+            let found: Vec<_> =
+                unit.service(stage.key()).flat_map(|line| exec::parse(stage, line).1).collect();
+            unit.findings.extend(found);
+        }
         Ok(unit)
     }
 
