@@ -216,7 +216,7 @@ pub fn first_word(text: &str) -> Result<(String, usize), String> {
         }
     }
     match quote {
-        Some(q) => Err(format!("this command has a {q} without its partner: systemd ignores the line")),
+        Some(q) => Err(format!("this command has a {q} without its partner: systemd does not take it")),
         None => Ok((lossy(word), text.len())),
     }
 }
