@@ -169,7 +169,7 @@ impl Filter {
 /// A name as the manager shows it.
 fn shown(name: &str, action: Option<Action>) -> String {
     match action {
-        None | Some(Action::Allow) => name.to_owned(),
+        None | Some(Action::Allow | Action::Log) => name.to_owned(),
         Some(Action::Kill) => format!("{name}:kill"),
         Some(Action::Errno(number)) => format!("{name}:{}", super::errno_name(number)),
     }

@@ -1,9 +1,13 @@
 //! The policy of a unit: what its settings let every system call do, and which token of which line decided it.
 //! systemd.exec(5) "System Call Filtering"; `seccomp_parse_syscall_filter()` in src/shared/seccomp-util.c.
 
+mod answer;
 mod filter;
+mod restriction;
 
+pub use answer::{Answer, Compare, ForArguments, Test};
 pub use filter::Filter;
+pub use restriction::Restriction;
 
 use crate::finding::{Code, Finding};
 use crate::syscalls::{Arch, Call, Groups};
@@ -16,6 +20,8 @@ use std::fmt;
 pub enum Action {
     /// It runs.
     Allow,
+    /// It runs, and the kernel writes a record of it.
+    Log,
     /// It fails with this errno, and leaves no record.
     Errno(u16),
     /// The kernel kills the process with SIGSYS.
@@ -26,9 +32,29 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::Allow => f.write_str("allowed"),
+            Action::Log => f.write_str("allowed and logged"),
+            Action::Errno(0) => f.write_str("does nothing and reports success"),
             Action::Errno(number) => write!(f, "fails with {}", errno_name(*number)),
             Action::Kill => f.write_str("kills"),
         }
+    }
+}
+
+impl Action {
+    /// How strong it is: of several filters, the strongest action wins (linux/seccomp.h).
+    pub(crate) fn strength(self) -> u8 {
+        match self {
+            Action::Allow => 0,
+            Action::Log => 1,
+            Action::Errno(_) => 2,
+            Action::Kill => 3,
+        }
+    }
+
+    /// Whether the call does not run.
+    #[must_use]
+    pub fn denies(self) -> bool {
+        matches!(self, Action::Errno(_) | Action::Kill)
     }
 }
 
@@ -65,6 +91,8 @@ pub enum Because {
     Architecture(Token),
     /// This systemd lets calls that it does not know fail with ENOSYS.
     Unknown,
+    /// Another setting than `SystemCallFilter=` forbids it, or logs it.
+    Restricted(Token),
 }
 
 /// What becomes of one call, and why.
@@ -80,7 +108,7 @@ impl Decision {
     /// Whether the call is denied, softly or not.
     #[must_use]
     pub fn denies(&self) -> bool {
-        self.action != Action::Allow
+        self.action.denies()
     }
 
     /// The token to point at, if there is one.
@@ -88,7 +116,7 @@ impl Decision {
     pub fn token(&self) -> Option<&Token> {
         match &self.because {
             Because::Listed(token) | Because::NotListed(token) => token.as_ref(),
-            Because::Architecture(token) => Some(token),
+            Because::Architecture(token) | Because::Restricted(token) => Some(token),
             Because::NoFilter | Because::Unknown => None,
         }
     }
@@ -103,6 +131,8 @@ pub struct Policy {
     pub default: Action,
     /// The architectures let in besides the native one, with the token that says so; nothing: all.
     pub architectures: Option<(BTreeSet<Arch>, Token)>,
+    /// The other settings that install seccomp filters, in the order in which systemd installs them.
+    pub restrictions: Vec<Restriction>,
     /// The version of systemd whose rules apply.
     pub systemd: u32,
     /// What is wrong with the settings.
@@ -122,10 +152,18 @@ impl Policy {
         let default = default_action(unit, &mut findings);
         let architectures = architectures(unit, &mut findings);
         let known = groups.members("@known").filter(|_| groups.systemd >= ENOSYS_FOR_UNKNOWN_FROM).cloned();
-        Policy { filter, default, architectures, systemd: groups.systemd, findings, known }
+        let restrictions = Restriction::all(unit, groups);
+        Policy { filter, default, architectures, restrictions, systemd: groups.systemd, findings, known }
     }
 
-    /// What becomes of a call.
+    /// What all settings of the unit together do with a call.
+    #[must_use]
+    pub fn answer(&self, call: Call) -> Answer {
+        let rulings = self.restrictions.iter().flat_map(|restriction| restriction.rulings(call)).collect();
+        Answer::combine(call.arch, rulings, self.decide(call))
+    }
+
+    /// What `SystemCallFilter=` and `SystemCallArchitectures=` do with a call: what a repair can change.
     #[must_use]
     pub fn decide(&self, call: Call) -> Decision {
         if let Some((_, token)) = self.architectures.as_ref().filter(|_| !self.admits(call.arch)) {

@@ -94,6 +94,7 @@ fn ranges(policy: &Policy, denied: OnDenied, audit_arch: u32) -> Vec<Range> {
 fn encode(action: Action, denied: OnDenied) -> u32 {
     match (action, denied) {
         (Action::Allow, _) => ALLOW,
+        (Action::Log, _) => libc::SECCOMP_RET_LOG,
         (_, OnDenied::Notify) => libc::SECCOMP_RET_USER_NOTIF,
         (Action::Errno(number), OnDenied::Enforce) => libc::SECCOMP_RET_ERRNO | u32::from(number),
         (Action::Kill, OnDenied::Enforce) => libc::SECCOMP_RET_KILL_PROCESS,

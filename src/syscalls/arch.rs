@@ -80,6 +80,12 @@ impl Arch {
         Arch::ALL.into_iter().find(|a| a.audit() == value)
     }
 
+    /// Whether its registers, as seccomp filters compare them, have 64 bits.
+    #[must_use]
+    pub const fn is_64_bit(self) -> bool {
+        matches!(self, Arch::X86_64 | Arch::Arm64 | Arch::Riscv64)
+    }
+
     /// systemd's name.
     #[must_use]
     pub const fn systemd_name(self) -> &'static str {

@@ -193,12 +193,26 @@ impl Unit {
         self.last(key).map(|s| s.value.text.as_str()).filter(|text| !text.is_empty())
     }
 
-    /// A boolean of `[Service]`; false where it is not set or not a boolean (`parse_boolean()`).
+    /// Whether a boolean of `[Service]` is on; false where it is not set.
     #[must_use]
     pub fn flag(&self, key: &str) -> bool {
-        self.text(key).is_some_and(|t| {
-            matches!(t.to_ascii_lowercase().as_str(), "1" | "yes" | "y" | "true" | "t" | "on")
-        })
+        self.boolean(key).is_some_and(|(on, _)| on)
+    }
+
+    /// A boolean of `[Service]` with the line that set it: the last that is a boolean (`config_parse_bool()`).
+    #[must_use]
+    pub fn boolean<'a>(&'a self, key: &'a str) -> Option<(bool, &'a Setting)> {
+        self.service(key).rev().find_map(|setting| Some((parse_boolean(&setting.value.text)?, setting)))
+    }
+}
+
+/// systemd's booleans (`parse_boolean()`, src/basic/parse-util.c).
+#[must_use]
+pub fn parse_boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "y" | "true" | "t" | "on" => Some(true),
+        "0" | "no" | "n" | "false" | "f" | "off" => Some(false),
+        _ => None,
     }
 }
 

@@ -133,7 +133,7 @@ impl<'a> Supervisor<'a> {
         let id = notification.id;
         let call = Call::from_record(notification.arch, notification.number);
         let effect = match (self.mode, call.map(|call| self.policy.decide(call).action)) {
-            (Mode::Record, _) | (_, Some(Action::Allow)) => Effect::Recorded,
+            (Mode::Record, _) | (_, Some(Action::Allow | Action::Log)) => Effect::Recorded,
             (Mode::Enforce, Some(Action::Errno(number))) => Effect::Failed(number),
             (Mode::Enforce, Some(Action::Kill) | None) => Effect::Killed,
         };

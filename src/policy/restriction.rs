@@ -1,0 +1,230 @@
+//! The settings beside `SystemCallFilter=` that install a seccomp filter of their own, and what each filter does.
+//! systemd.exec(5) "Sandboxing"; `apply_*()` in src/core/execute.c (from 255 on src/core/exec-invoke.c) and
+//! `seccomp_*()` in src/shared/seccomp-util.c. What is said here was compared with the installed filters.
+
+use super::answer::{Compare, Ruling, Test};
+use super::{Action, Token};
+use crate::syscalls::{Arch, Call, Groups};
+use crate::unit::Unit;
+
+/// One setting with the filter it installs.
+#[derive(Clone, Debug)]
+pub struct Restriction {
+    /// The word that turned it on.
+    pub token: Token,
+    /// What it forbids, in words.
+    pub forbids: &'static str,
+    rules: Vec<Rule>,
+}
+
+/// One rule of a filter: this call, with arguments like this, gets this action.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    call: String,
+    /// On these architectures; nothing: on all.
+    archs: Option<&'static [Arch]>,
+    when: Vec<Test>,
+    action: Action,
+}
+
+const EPERM: Action = Action::Errno(1);
+const EACCES: Action = Action::Errno(13);
+const ENOSYS: Action = Action::Errno(38);
+
+impl Rule {
+    pub(super) fn new(call: &str, action: Action, when: &[Test]) -> Self {
+        Rule { call: call.to_owned(), archs: None, when: when.to_vec(), action }
+    }
+
+    pub(super) fn on(self, archs: &'static [Arch]) -> Self {
+        Rule { archs: Some(archs), ..self }
+    }
+
+    fn applies(&self, call: Call) -> bool {
+        self.archs.is_none_or(|archs| archs.contains(&call.arch)) && call.name() == Some(self.call.as_str())
+    }
+}
+
+impl Restriction {
+    /// The settings of a unit that install a filter, in the order in which systemd installs them.
+    pub(super) fn all(unit: &Unit, groups: &Groups) -> Vec<Self> {
+        let on = |setting, forbids, rules: Vec<Rule>| {
+            let token = turned_on(unit, setting)?;
+            Some(Restriction { token, forbids, rules })
+        };
+        let group = |name| of_group(groups, name);
+        [
+            on("ProtectHostname", "changing the host name", protect_hostname()),
+            on(
+                "MemoryDenyWriteExecute",
+                "making memory executable",
+                memory_deny_write_execute(groups.systemd),
+            ),
+            on("RestrictRealtime", "real-time scheduling", restrict_realtime()),
+            set_user_id_bits(unit, groups),
+            on("ProtectKernelTunables", "the old sysctl call", protect_kernel_tunables()),
+            on("ProtectKernelModules", "loading kernel modules", group("@module")),
+            on("ProtectKernelLogs", "the kernel log", vec![Rule::new("syslog", EPERM, &[])]),
+            on("ProtectClock", "setting the clock", group("@clock")),
+            on("PrivateDevices", "raw access to devices", group("@raw-io")),
+            on("LockPersonality", "other personalities", lock_personality(unit)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// What the filter does with a call.
+    pub(super) fn rulings(&self, call: Call) -> impl Iterator<Item = Ruling> {
+        self.rules.iter().filter(move |rule| rule.applies(call)).map(|rule| Ruling {
+            when: rule.when.clone(),
+            action: rule.action,
+            token: self.token.clone(),
+        })
+    }
+
+    /// The calls that it forbids, for some arguments at least, in the order of the rules.
+    #[must_use]
+    pub fn calls(&self) -> Vec<&str> {
+        let mut calls: Vec<&str> = Vec::new();
+        for rule in &self.rules {
+            if !calls.contains(&rule.call.as_str()) {
+                calls.push(&rule.call);
+            }
+        }
+        calls
+    }
+}
+
+/// The word that turned a boolean setting on, if it is on: the last one that is a boolean counts
+/// (`config_parse_bool()`).
+pub(super) fn turned_on(unit: &Unit, setting: &'static str) -> Option<Token> {
+    let (on, line) = unit.boolean(setting)?;
+    on.then(|| Token { text: line.value.text.clone(), setting, span: line.value.whole() })
+}
+
+/// A test of the argument that is the `number`-th, from 1, as manuals count them.
+const fn test(number: u8, compare: Compare, words: &'static str) -> Test {
+    Test { argument: number - 1, compare, words }
+}
+
+/// Every call of a group gets EPERM.
+fn of_group(groups: &Groups, name: &str) -> Vec<Rule> {
+    let members = groups.members(name).into_iter().flatten();
+    members.filter(|call| groups.knows(call)).map(|call| Rule::new(call, EPERM, &[])).collect()
+}
+
+/// `seccomp_protect_hostname()`
+fn protect_hostname() -> Vec<Rule> {
+    vec![Rule::new("sethostname", EPERM, &[]), Rule::new("setdomainname", EPERM, &[])]
+}
+
+/// `seccomp_protect_sysctl()`
+fn protect_kernel_tunables() -> Vec<Rule> {
+    vec![Rule::new("_sysctl", EPERM, &[]).on(&[Arch::X86_64, Arch::X86, Arch::Arm])]
+}
+
+/// From this version on, and from Linux 6.3 on, the kernel itself refuses (`PR_SET_MDWE`, prctl(2)).
+const KERNEL_DENIES_WRITE_EXECUTE_FROM: u32 = 253;
+
+/// `seccomp_memory_deny_write_execute()`, `map_deny_write_exec()` of include/linux/mman.h.
+fn memory_deny_write_execute(systemd: u32) -> Vec<Rule> {
+    let both = test(3, Compare::Has(PROT_WRITE | PROT_EXEC), "PROT_WRITE and PROT_EXEC");
+    if systemd >= KERNEL_DENIES_WRITE_EXECUTE_FROM {
+        let gains = test(3, Compare::Has(PROT_EXEC), "PROT_EXEC and the memory is not executable yet");
+        return vec![
+            Rule::new("mmap", EACCES, &[both]).on(&[Arch::X86_64, Arch::X32, Arch::Arm64, Arch::Riscv64]),
+            Rule::new("mmap2", EACCES, &[both]),
+            Rule::new("mprotect", EACCES, &[gains]),
+            Rule::new("pkey_mprotect", EACCES, &[gains]),
+        ];
+    }
+    let executable = test(3, Compare::Has(PROT_EXEC), "PROT_EXEC");
+    let shared = test(3, Compare::Has(SHM_EXEC), "SHM_EXEC");
+    vec![
+        Rule::new("mmap", EPERM, &[both]).on(&[Arch::X86_64, Arch::X32, Arch::Arm64, Arch::Riscv64]),
+        Rule::new("mmap2", EPERM, &[both]).on(&[Arch::X86, Arch::Arm]),
+        Rule::new("mmap", EPERM, &[]).on(&[Arch::X86]),
+        Rule::new("mprotect", EPERM, &[executable]),
+        Rule::new("pkey_mprotect", EPERM, &[executable]),
+        Rule::new("shmat", EPERM, &[shared]).on(&[
+            Arch::X86_64,
+            Arch::X32,
+            Arch::Arm64,
+            Arch::Arm,
+            Arch::Riscv64,
+        ]),
+    ]
+}
+
+/// asm-generic/mman-common.h, linux/shm.h
+const PROT_WRITE: u64 = 2;
+const PROT_EXEC: u64 = 4;
+const SHM_EXEC: u64 = 0o100_000;
+
+/// `seccomp_restrict_realtime()`: only SCHED_OTHER (0), SCHED_BATCH (3) and SCHED_IDLE (5) pass (linux/sched.h).
+fn restrict_realtime() -> Vec<Rule> {
+    let denied = [
+        (Compare::Equal(1), "SCHED_FIFO"),
+        (Compare::Equal(2), "SCHED_RR"),
+        (Compare::Equal(4), "4"),
+        (Compare::Greater(5), "SCHED_IDLE"),
+    ];
+    denied.map(|(compare, words)| Rule::new("sched_setscheduler", EPERM, &[test(2, compare, words)])).into()
+}
+
+/// `DynamicUser=` turns `RestrictSUIDSGID=` on, whatever it says itself (`unit_patch_contexts()`).
+fn set_user_id_bits(unit: &Unit, groups: &Groups) -> Option<Restriction> {
+    let token = turned_on(unit, "DynamicUser").or_else(|| turned_on(unit, "RestrictSUIDSGID"))?;
+    Some(Restriction {
+        token,
+        forbids: "set-user-ID and set-group-ID files",
+        rules: restrict_suid_sgid(groups),
+    })
+}
+
+/// `seccomp_restrict_sxid()`
+fn restrict_suid_sgid(groups: &Groups) -> Vec<Rule> {
+    let bits = [(0o4000, "S_ISUID"), (0o2000, "S_ISGID")];
+    let calls: [(&str, u8, Option<u8>); 10] = [
+        ("chmod", 2, None),
+        ("fchmod", 2, None),
+        ("fchmodat", 3, None),
+        ("mkdir", 2, None),
+        ("mkdirat", 3, None),
+        ("mknod", 2, None),
+        ("mknodat", 3, None),
+        ("open", 3, Some(2)),
+        ("openat", 4, Some(3)),
+        ("creat", 2, None),
+    ];
+    let mut rules = Vec::new();
+    for (bit, words) in bits {
+        for (call, mode, flags) in calls {
+            let creates = flags.map(|flags| test(flags, Compare::Has(O_CREAT), "O_CREAT"));
+            let when: Vec<Test> = creates.into_iter().chain([test(mode, Compare::Has(bit), words)]).collect();
+            rules.push(Rule::new(call, EPERM, &when));
+        }
+        if groups.knows("fchmodat2") {
+            rules.push(Rule::new("fchmodat2", EPERM, &[test(3, Compare::Has(bit), words)]));
+        }
+    }
+    rules.push(Rule::new("openat2", ENOSYS, &[])); // its mode is behind a pointer
+    if !groups.knows("fchmodat2") && groups.systemd >= 252 {
+        rules.push(Rule::new("fchmodat2", ENOSYS, &[])); // its libseccomp cannot test the mode
+    }
+    rules
+}
+
+/// asm-generic/fcntl.h
+const O_CREAT: u64 = 0o100;
+
+/// `seccomp_lock_personality()`: the value of `Personality=`, or that of the system (linux/personality.h).
+fn lock_personality(unit: &Unit) -> Vec<Rule> {
+    const PER_LINUX32: u64 = 8;
+    let foreign = unit.text("Personality").and_then(Arch::from_systemd_name).is_some_and(|arch| {
+        arch != Arch::native() && Arch::of_this_kernel().contains(&arch) && arch != Arch::X32
+    });
+    let (value, words) = if foreign { (PER_LINUX32, "PER_LINUX32") } else { (0, "PER_LINUX") };
+    vec![Rule::new("personality", EPERM, &[test(1, Compare::NotEqual(value), words)])]
+}
