@@ -7,7 +7,7 @@ use crate::unit::{Setting, Unit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-const SETTING: &str = "SystemCallFilter";
+pub(super) const SETTING: &str = "SystemCallFilter";
 
 /// From this version on an entry with an errno is kept on an allow list, and one without `~` is refused.
 const ERRNO_ON_ALLOW_LISTS_FROM: u32 = 248;
@@ -87,6 +87,12 @@ impl Filter {
             Filter::None => None,
             Filter::Allow(list) | Filter::Deny(list) => Some(list),
         }
+    }
+
+    /// The names on the list that have an action of their own, with it and the token that gave it.
+    pub(super) fn own_actions(&self) -> impl Iterator<Item = (&str, Action, Option<&Token>)> {
+        let entries = self.list().into_iter().flat_map(|list| &list.entries);
+        entries.filter_map(|(name, entry)| Some((name.as_str(), entry.action?, entry.token.as_ref())))
     }
 
     /// Whether a name stands on the list.
@@ -244,9 +250,7 @@ impl Builder<'_> {
                 }
             },
         };
-        if action.is_some() && !invert && self.groups.systemd >= ERRNO_ON_ALLOW_LISTS_FROM {
-            let message = format!("'{text}' allows a call and carries an errno: systemd ignores the word");
-            self.findings.push(Finding::warning(Code::BadErrno, message, Some(token.span)));
+        if action.is_some() && !self.takes_errno(text, invert, &token) {
             return;
         }
         if !name.starts_with('@') {
@@ -266,6 +270,28 @@ impl Builder<'_> {
         for name in members.iter().filter(|name| self.groups.knows(name)) {
             self.apply(&Word { name, action, invert, token: token.clone() });
         }
+    }
+
+    /// Whether a word with an errno counts here; what it does instead of what it says is a finding.
+    fn takes_errno(&mut self, text: &str, invert: bool, token: &Token) -> bool {
+        let old = self.groups.systemd < ERRNO_ON_ALLOW_LISTS_FROM;
+        let (code, message) = match (invert, &self.filter) {
+            (false, _) if old => (
+                Code::ErrnoWithoutTilde,
+                format!("'{text}' has no '~' before it: this systemd allows the call, and forgets the errno"),
+            ),
+            (false, _) => (
+                Code::ErrnoWithoutTilde,
+                format!("'{text}' has no '~' before it: systemd ignores the word"),
+            ),
+            (true, Filter::Allow(_)) if old => (
+                Code::ErrnoOnAllowList,
+                format!("systemd {} forgets the errno of '{text}' on an allow list", self.groups.systemd),
+            ),
+            (true, _) => return true,
+        };
+        self.findings.push(Finding::warning(code, message, Some(token.span.clone())));
+        old
     }
 
     fn apply(&mut self, word: &Word) {

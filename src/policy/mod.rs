@@ -3,10 +3,12 @@
 
 mod answer;
 mod filter;
+mod lint;
 mod restriction;
 
 pub use answer::{Answer, Compare, ForArguments, Test};
 pub use filter::Filter;
+pub use lint::SETTINGS;
 pub use restriction::Restriction;
 
 use crate::finding::{Code, Finding};
@@ -153,7 +155,11 @@ impl Policy {
         let architectures = architectures(unit, &mut findings);
         let known = groups.members("@known").filter(|_| groups.systemd >= ENOSYS_FOR_UNKNOWN_FROM).cloned();
         let restrictions = Restriction::all(unit, groups);
-        Policy { filter, default, architectures, restrictions, systemd: groups.systemd, findings, known }
+        let mut policy =
+            Policy { filter, default, architectures, restrictions, systemd: groups.systemd, findings, known };
+        let found = lint::lint(unit, &policy);
+        policy.findings.extend(found);
+        policy
     }
 
     /// What all settings of the unit together do with a call.
@@ -182,6 +188,15 @@ impl Policy {
             return Decision { action: Action::Errno(errno_enosys()), because };
         }
         self.filter.decide(name, self.default)
+    }
+
+    /// The action that libseccomp takes for a call without a rule, where that denies: no rule may have the same.
+    fn libseccomp_default(&self) -> Option<Action> {
+        match (&self.filter, &self.known) {
+            (Filter::Allow(_), Some(_)) => Some(Action::Errno(errno_enosys())),
+            (Filter::Allow(_), None) => Some(self.default),
+            _ => None,
+        }
     }
 
     /// Whether a call of the native architecture is allowed, by name.
