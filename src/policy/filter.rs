@@ -280,10 +280,9 @@ impl Builder<'_> {
                 Code::ErrnoWithoutTilde,
                 format!("'{text}' has no '~' before it: this systemd allows the call, and forgets the errno"),
             ),
-            (false, _) => (
-                Code::ErrnoWithoutTilde,
-                format!("'{text}' has no '~' before it: systemd ignores the word"),
-            ),
+            (false, _) => {
+                (Code::ErrnoWithoutTilde, format!("'{text}' has no '~' before it: systemd ignores the word"))
+            }
             (true, Filter::Allow(_)) if old => (
                 Code::ErrnoOnAllowList,
                 format!("systemd {} forgets the errno of '{text}' on an allow list", self.groups.systemd),

@@ -102,7 +102,10 @@ fn cannot_start(unit: &Unit, policy: &Policy) -> Vec<Finding> {
             } else {
                 "what this systemd gives unknown calls"
             };
-            (Code::ErrnoIsDefault, format!("{name} is to get {words}, which is {why}, and libseccomp refuses that"))
+            (
+                Code::ErrnoIsDefault,
+                format!("{name} is to get {words}, which is {why}, and libseccomp refuses that"),
+            )
         } else {
             continue;
         };

@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 /// So many records that are nobody's are shown; `--json` has them all.
 const MANY: usize = 5;
 
+/// Lists are not made wider than this, however wide the terminal is.
+const READABLE: usize = 80;
+
 /// Writes the parts of a report.
 #[derive(Clone, Debug)]
 pub struct People {
@@ -198,8 +201,25 @@ fn decisions(rows: &[DenialRow], width: usize) -> String {
     out
 }
 
+/// Words after a label, separated by commas and wrapped; further lines are indented.
+pub(super) fn wrapped(label: &str, indent: &str, words: &[String], width: usize) -> String {
+    let mut out = label.to_owned();
+    let mut column = label.len();
+    for (at, word) in words.iter().enumerate() {
+        let comma = if at + 1 == words.len() { "" } else { ", " };
+        if column + word.len() + comma.trim_end().len() > width.min(READABLE) && column > indent.len() {
+            out.truncate(out.trim_end().len());
+            let _ = write!(out, "\n{indent}");
+            column = indent.len();
+        }
+        let _ = write!(out, "{word}{comma}");
+        column += word.len() + comma.len();
+    }
+    out + "\n"
+}
+
 /// The line of a token with a caret under the token and words behind the caret.
-fn caret(token: &TokenRow, indent: &str, words: &str, width: usize) -> String {
+pub(super) fn caret(token: &TokenRow, indent: &str, words: &str, width: usize) -> String {
     let column = usize::try_from(token.column).unwrap_or(1).saturating_sub(1);
     let before: String = token.text.chars().take(column).collect();
     let marked: String =
@@ -215,7 +235,8 @@ fn caret(token: &TokenRow, indent: &str, words: &str, width: usize) -> String {
     format!("{indent}{}\n{indent}{spaces}{}{words}\n", token.text, style(carets).red().bold())
 }
 
-fn finding_text(finding: &FindingRow) -> String {
+/// A finding with its place.
+pub(super) fn finding_text(finding: &FindingRow) -> String {
     let label = match finding.severity {
         super::Severity::Note => style("note").cyan(),
         super::Severity::Warning => style("warning").yellow(),

@@ -44,7 +44,8 @@ pub fn inspect(asked: &str, place: &Whereabouts) -> Result<Judged, Failure> {
 
 fn below(root: &Root, name: &UnitName, systemd: Option<u32>) -> Result<Judged, Failure> {
     let version = systemd.or_else(|| super::rooted::version_below(root));
-    let unit = Unit::find(root, name, version.unwrap_or_else(Groups::newest_version)).map_err(load_failure)?;
+    let unit =
+        Unit::find(root, name, version.unwrap_or_else(Groups::newest_version)).map_err(load_failure)?;
     by_rules(unit, version)
 }
 
