@@ -102,13 +102,13 @@ pub struct Repair {
     /// Judge from the logs alone; restart nothing
     #[arg(long, conflicts_with = "via")]
     pub no_replay: bool,
-    /// How a replay sees forbidden calls: log, strace, or auto
+    /// How a replay sees the calls: log, strace, or auto
     #[arg(long, value_enum, value_name = "ENGINE", hide_possible_values = true)]
     pub via: Option<Via>,
     /// How long to watch the unit
     #[arg(long, value_name = "SECONDS", default_value_t = OBSERVE, value_parser = clap::value_parser!(u32).range(1..=86400))]
     pub observe: u32,
-    /// Also read kernel records from here (-: standard input)
+    /// Also read kernel records from FILE (-: stdin)
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
     /// Where the system is
@@ -148,7 +148,7 @@ fn quoted(word: &str) -> String {
 /// Where the system is.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Place {
-    /// Work on the system below DIR, without a service manager
+    /// Work below DIR, without a service manager
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// Print one JSON object instead of text

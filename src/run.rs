@@ -133,7 +133,7 @@ fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
     let text = if options.place.json {
         serde_json::to_string_pretty(&page).map_err(|e| Failure::System(e.to_string()))? + "\n"
     } else if options.lint {
-        page.lint_text()
+        page.lint_text(&People::default())
     } else {
         page.text(&People::default())
     };

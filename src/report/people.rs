@@ -9,9 +9,6 @@ use std::fmt::Write as _;
 /// So many records that are nobody's are shown; `--json` has them all.
 const MANY: usize = 5;
 
-/// Lists are not made wider than this, however wide the terminal is.
-const READABLE: usize = 80;
-
 /// Writes the parts of a report.
 #[derive(Clone, Debug)]
 pub struct People {
@@ -54,7 +51,7 @@ impl People {
             }
         }
         for finding in &report.findings {
-            out.push_str(&finding_text(finding));
+            out.push_str(&finding_text(finding, self.width));
         }
         out
     }
@@ -201,19 +198,26 @@ fn decisions(rows: &[DenialRow], width: usize) -> String {
     out
 }
 
-/// Words after a label, separated by commas and wrapped; further lines are indented.
-pub(super) fn wrapped(label: &str, indent: &str, words: &[String], width: usize) -> String {
-    let mut out = label.to_owned();
-    let mut column = label.len();
-    for (at, word) in words.iter().enumerate() {
-        let comma = if at + 1 == words.len() { "" } else { ", " };
-        if column + word.len() + comma.trim_end().len() > width.min(READABLE) && column > indent.len() {
-            out.truncate(out.trim_end().len());
+/// Names after a label, wrapped; lists are not made wider than 80 columns, however wide the terminal is.
+pub(super) fn listed(label: &str, names: &[String], width: usize) -> String {
+    wrapped(&format!("{label}{}", names.join(", ")), "    ", width.min(80))
+}
+
+/// Text wrapped at spaces, with further lines indented. What stands at its beginning stays there.
+pub(super) fn wrapped(text: &str, indent: &str, width: usize) -> String {
+    let start = text.len() - text.trim_start().len();
+    let (mut out, mut column) = (text.get(..start).unwrap_or_default().to_owned(), start);
+    for (at, word) in text.split_whitespace().enumerate() {
+        let length = console::measure_text_width(word);
+        if at > 0 && column + 1 + length > width {
             let _ = write!(out, "\n{indent}");
             column = indent.len();
+        } else if at > 0 {
+            out.push(' ');
+            column += 1;
         }
-        let _ = write!(out, "{word}{comma}");
-        column += word.len() + comma.len();
+        out.push_str(word);
+        column += length;
     }
     out + "\n"
 }
@@ -236,16 +240,18 @@ pub(super) fn caret(token: &TokenRow, indent: &str, words: &str, width: usize) -
 }
 
 /// A finding with its place.
-pub(super) fn finding_text(finding: &FindingRow) -> String {
+pub(super) fn finding_text(finding: &FindingRow, width: usize) -> String {
     let label = match finding.severity {
         super::Severity::Note => style("note").cyan(),
         super::Severity::Warning => style("warning").yellow(),
         super::Severity::Error => style("error").red(),
     };
-    let mut out = format!("\n{label}[{}]: {}\n", finding.code, finding.message);
+    let text = format!("{label}[{}]: {}", finding.code, finding.message);
+    let mut out = format!("\n{}", wrapped(&text, "  ", width));
     if let (Some(place), Some(token)) = (&finding.place, &finding.token) {
         let _ = writeln!(out, "  {place}");
         out.push_str(&caret(token, "    ", "", usize::MAX));
     }
+    let _ = writeln!(out, "  = {}", finding.advice);
     out
 }

@@ -1,7 +1,7 @@
 //! The page for people.
 
 use super::{ArchitecturesRow, CallRow, CaseRow, ForbiddenRow, PolicyPage, RestrictionRow};
-use crate::report::people::{People, caret, finding_text, wrapped};
+use crate::report::people::{People, caret, finding_text, listed};
 use crate::syscalls::Arch;
 use console::style;
 use std::fmt::Write as _;
@@ -15,11 +15,10 @@ impl PolicyPage {
 
     /// The findings alone, for `--lint`.
     #[must_use]
-    pub fn lint_text(&self) -> String {
+    pub fn lint_text(&self, people: &People) -> String {
         let mut out = String::new();
         for finding in &self.findings {
-            out.push_str(finding_text(finding).trim_start());
-            let _ = writeln!(out, "  {}.\n", finding.advice);
+            let _ = writeln!(out, "{}", finding_text(finding, people.width).trim_start());
         }
         match self.findings.len() {
             0 => format!("{}: nothing is wrong with its filter.\n", self.unit),
@@ -41,7 +40,7 @@ impl PolicyPage {
             out.push_str(&restriction(row, people));
         }
         for finding in &self.findings {
-            out.push_str(&finding_text(finding));
+            out.push_str(&finding_text(finding, people.width));
         }
         let _ = writeln!(out, "\nThe groups are those of {}.", self.groups);
         out
@@ -101,7 +100,7 @@ fn forbidden(row: &ForbiddenRow, people: &People) -> String {
         out.push_str("systemd does not know, and lets fail:\n");
     }
     let label = format!("  {}: ", row.action);
-    out + &wrapped(&label, "    ", &row.summary, people.width)
+    out + &listed(&label, &row.summary, people.width)
 }
 
 fn restriction(row: &RestrictionRow, people: &People) -> String {
@@ -110,7 +109,7 @@ fn restriction(row: &RestrictionRow, people: &People) -> String {
     out.push_str(&caret(token, "  ", &format!("forbids {}", row.forbids), people.width));
     let native = |call: &&String| Arch::native().number(call).is_some();
     let calls: Vec<String> = row.calls.iter().filter(native).cloned().collect();
-    out + &wrapped("  calls: ", "    ", &calls, people.width)
+    out + &listed("  calls: ", &calls, people.width)
 }
 
 /// What becomes of one call, and why.
