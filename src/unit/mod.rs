@@ -196,9 +196,17 @@ impl Unit {
     /// A boolean of `[Service]`; false where it is not set or not a boolean (`parse_boolean()`).
     #[must_use]
     pub fn flag(&self, key: &str) -> bool {
-        self.text(key).is_some_and(|t| {
-            matches!(t.to_ascii_lowercase().as_str(), "1" | "yes" | "y" | "true" | "t" | "on")
-        })
+        self.text(key).and_then(parse_boolean).unwrap_or_default()
+    }
+}
+
+/// `parse_boolean()` of src/basic/parse-util.c.
+#[must_use]
+pub fn parse_boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "y" | "true" | "t" | "on" => Some(true),
+        "0" | "no" | "n" | "false" | "f" | "off" => Some(false),
+        _ => None,
     }
 }
 
