@@ -55,8 +55,14 @@ pub enum Code {
     BadBoolean,
     /// An architecture that systemd does not know.
     UnknownArchitecture,
+    /// An address family that systemd does not know.
+    UnknownFamily,
+    /// A type of namespaces that systemd does not know.
+    UnknownNamespace,
     /// A drop-in that could not be read.
     UnreadableDropIn,
+    /// A drop-in that is not read, because a mask of the same name stands in a directory above.
+    MaskedDropIn,
     /// A drop-in directory that is a relative symbolic link, which systemd from 252 on ignores.
     RelativeDropInDirectory,
     /// A quoted value that does not end, or an escape that does not exist.
@@ -75,7 +81,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, as unitfix(1) lists them.
-    pub const ALL: [Code; 26] = [
+    pub const ALL: [Code; 29] = [
         Code::BadLine,
         Code::BadSection,
         Code::InvalidUtf8,
@@ -94,7 +100,10 @@ impl Code {
         Code::MisspeltSetting,
         Code::BadBoolean,
         Code::UnknownArchitecture,
+        Code::UnknownFamily,
+        Code::UnknownNamespace,
         Code::UnreadableDropIn,
+        Code::MaskedDropIn,
         Code::RelativeDropInDirectory,
         Code::BadQuoting,
         Code::PolicyDiffers,
@@ -126,7 +135,10 @@ impl Code {
             Code::MisspeltSetting => "misspelt-setting",
             Code::BadBoolean => "bad-boolean",
             Code::UnknownArchitecture => "unknown-architecture",
+            Code::UnknownFamily => "unknown-family",
+            Code::UnknownNamespace => "unknown-namespace",
             Code::UnreadableDropIn => "unreadable-drop-in",
+            Code::MaskedDropIn => "masked-drop-in",
             Code::RelativeDropInDirectory => "relative-drop-in-directory",
             Code::BadQuoting => "bad-quoting",
             Code::PolicyDiffers => "policy-differs",
@@ -159,6 +171,9 @@ impl Code {
             Code::MisspeltSetting => "Write the setting as systemd does",
             Code::BadBoolean => "Write yes or no",
             Code::UnknownArchitecture => "Write an architecture of systemd.exec(5), for example native",
+            Code::UnknownFamily => "Remove the word, or correct it: it allows or forbids nothing here",
+            Code::UnknownNamespace => "Write a type of systemd.exec(5), for example user",
+            Code::MaskedDropIn => "Remove the mask, if the drop-in is to count",
             Code::UnreadableDropIn => "Look at its permissions and at the disk",
             Code::RelativeDropInDirectory => "Make it a real directory, or an absolute link",
             Code::BadQuoting => "Close the quotation",

@@ -5,6 +5,7 @@ use crate::cli::{Cli, PolicyOptions, Repair, Task};
 use crate::ending::Ending;
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
+use crate::policy::show::show;
 use crate::recipe::{Desk, repair};
 use crate::replay::Via;
 use crate::report::{People, PolicyPage, Report, output, parse_call};
@@ -129,6 +130,10 @@ fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
     let calls = calls.map_err(Failure::Usage)?.concat();
     let place = Whereabouts { root: options.place.root.map(Root::new), systemd: options.systemd };
     let judged = inspect(&options.unit, &place)?;
+    if options.show {
+        output::result(&show(&judged.unit, &judged.groups).to_string());
+        return Ok(0);
+    }
     let page = PolicyPage::new(&judged, &calls);
     let text = if options.place.json {
         serde_json::to_string_pretty(&page).map_err(|e| Failure::System(e.to_string()))? + "\n"

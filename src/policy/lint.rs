@@ -1,7 +1,7 @@
 //! What is wrong with a unit's filter although every word of it is known: what looks like a filter and is none, and
 //! what keeps the service from starting. What single words do wrong is found where they are read ([`super::filter`]).
 
-use super::filter::SETTING;
+use super::filter::FILTER;
 use super::{Action, Filter, Policy, errno_name};
 use crate::finding::{Code, Finding};
 use crate::unit::{Setting, Unit, parse_boolean};
@@ -57,7 +57,7 @@ pub(super) fn lint(unit: &Unit, policy: &Policy) -> Vec<Finding> {
 
 /// Lines of a filter that come to nothing: every call is allowed.
 fn no_filter(unit: &Unit, filter: &Filter) -> Option<Finding> {
-    let lines: Vec<&Setting> = unit.service(SETTING).collect();
+    let lines: Vec<&Setting> = unit.service(FILTER).collect();
     if filter.exists() || lines.iter().all(|line| line.value.text.is_empty()) {
         return None;
     }
