@@ -158,7 +158,9 @@ impl Code {
             Code::InvalidUtf8 => "Save the file as UTF-8, so that the rest of it counts",
             Code::LineTooLong => "Split the line",
             Code::NoSection => "Put [Service] above it",
-            Code::UnknownCall => "Remove the word, or correct it: it allows or forbids nothing here",
+            Code::UnknownCall | Code::UnknownFamily => {
+                "Remove the word, or correct it: it allows or forbids nothing here"
+            }
             Code::UnknownGroup => "Name the calls themselves: this systemd has no such group",
             Code::BadErrno => "Write an errno of errno(3), a number up to 4094, or kill",
             Code::ResetLeavesNoFilter => "Add a filter behind it, if the service is to have one",
@@ -171,7 +173,6 @@ impl Code {
             Code::MisspeltSetting => "Write the setting as systemd does",
             Code::BadBoolean => "Write yes or no",
             Code::UnknownArchitecture => "Write an architecture of systemd.exec(5), for example native",
-            Code::UnknownFamily => "Remove the word, or correct it: it allows or forbids nothing here",
             Code::UnknownNamespace => "Write a type of systemd.exec(5), for example user",
             Code::MaskedDropIn => "Remove the mask, if the drop-in is to count",
             Code::UnreadableDropIn => "Look at its permissions and at the disk",

@@ -4,7 +4,7 @@ mod text;
 
 use super::{FindingRow, SCHEMA, TokenRow};
 use crate::evidence::Untrusted;
-use crate::finding::Severity;
+use crate::finding::{Finding, Severity};
 use crate::policy::{Action, Because, Decision, Filter, Policy, Restriction, Token};
 use crate::subject::Judged;
 use crate::syscalls::{Arch, Call};
@@ -117,7 +117,12 @@ impl PolicyPage {
     pub fn new(judged: &Judged, asked: &[Call]) -> Self {
         let Judged { unit, groups, policy } = judged;
         let calls: Vec<Call> = if asked.is_empty() { named_calls().collect() } else { asked.to_vec() };
-        let findings = unit.findings.iter().chain(&policy.findings);
+        let file = |path: &std::path::PathBuf| unit.drop_ins.iter().position(|f| f.path == *path);
+        let mut findings: Vec<&Finding> = unit.findings.iter().chain(&policy.findings).collect();
+        findings.sort_by_key(|finding| match &finding.span {
+            Some(span) => (0, file(&span.file.path).map_or(0, |at| at + 1), span.line, span.column),
+            None => (1, 0, 0, 0),
+        });
         PolicyPage {
             schema: SCHEMA,
             unitfix: env!("CARGO_PKG_VERSION"),
@@ -135,7 +140,7 @@ impl PolicyPage {
             architectures: architectures(policy),
             restrictions: policy.restrictions.iter().map(RestrictionRow::from).collect(),
             calls: calls.into_iter().map(|call| CallRow::new(policy, call)).collect(),
-            findings: findings.map(FindingRow::from).collect(),
+            findings: findings.into_iter().map(FindingRow::from).collect(),
             asked: !asked.is_empty(),
         }
     }
@@ -267,6 +272,7 @@ impl CaseRow {
         };
         let words = match &decision.because {
             Because::Unknown => format!("{}, as systemd does not know it", decision.action),
+            _ if decision.action == Action::Kill => "kills the process".to_owned(),
             _ => decision.action.to_string(),
         };
         let row = |token: &Token| TokenRow::new(token, decision, call);

@@ -64,7 +64,7 @@ impl PolicyPage {
         };
         let mut out = format!("\nCalls of {} programs are let in", names(&row.admitted));
         if !row.killed.is_empty() {
-            let _ = write!(out, "; any call of {} kills", names(&row.killed));
+            let _ = write!(out, "; those of {} programs are killed", names(&row.killed));
         }
         let token = &row.decided_by;
         let _ = writeln!(out, ":\n  {}:{}:{}", token.file.display(), token.line, token.column);
@@ -99,7 +99,7 @@ fn forbidden(row: &ForbiddenRow, people: &People) -> String {
     } else {
         out.push_str("systemd does not know, and lets fail:\n");
     }
-    let label = format!("  {}: ", row.action);
+    let label = format!("  {}: ", if row.action == "kills" { "killed" } else { &row.action });
     out + &listed(&label, &row.summary, people.width)
 }
 
