@@ -101,6 +101,11 @@ impl Filter {
         }
     }
 
+    /// Whether a name on the list has no action of its own.
+    pub(super) fn has_plain_entry(&self) -> bool {
+        self.list().is_some_and(|list| list.entries.values().any(|entry| entry.action.is_none()))
+    }
+
     /// The names on the list that have an action of their own, with it and the token that gave it.
     pub(super) fn own_actions(&self) -> impl Iterator<Item = (&str, Action, Option<&Token>)> {
         let entries = self.list().into_iter().flat_map(|list| &list.entries);

@@ -85,7 +85,7 @@ fn cannot_start(unit: &Unit, policy: &Policy) -> Vec<Finding> {
     }
     let default = policy.libseccomp_default();
     let place = || unit.last("SystemCallErrorNumber").map(|line| line.value.whole());
-    if policy.default == Action::Errno(ERRNO_END) {
+    if policy.default == Action::Errno(ERRNO_END) && policy.uses_default() {
         let message = "the kernel has no errno 4095: the service does not start (228/SECCOMP)";
         out.push(Finding::error(Code::ErrnoTooHigh, message, place()));
     }

@@ -199,6 +199,15 @@ impl Policy {
         }
     }
 
+    /// Whether any rule of the installed filter carries the action of `SystemCallErrorNumber=`.
+    fn uses_default(&self) -> bool {
+        match (&self.filter, &self.known) {
+            (Filter::Allow(_), Some(known)) => known.iter().any(|name| !self.filter.lists(name)),
+            (Filter::Allow(_), None) => true,
+            (filter, _) => filter.has_plain_entry(),
+        }
+    }
+
     /// Whether a call of the native architecture is allowed, by name.
     #[must_use]
     pub fn allows(&self, name: &str) -> bool {
