@@ -6,6 +6,7 @@ mod evidence;
 mod founding;
 mod groups;
 mod harness;
+mod installed_filters;
 mod other_causes;
 mod own_policy;
 mod prompts;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Case> {
         apply_errors::CASES,
         evidence::CASES,
         own_policy::CASES,
+        installed_filters::CASES,
     ]
     .concat()
 }
