@@ -2,6 +2,7 @@
 //! systemd.exec(5) "System Call Filtering"; `seccomp_parse_syscall_filter()` in src/shared/seccomp-util.c.
 
 mod answer;
+mod enforced;
 mod filter;
 mod restriction;
 
@@ -10,7 +11,7 @@ pub use filter::Filter;
 pub use restriction::Restriction;
 
 use crate::finding::{Code, Finding};
-use crate::syscalls::{Arch, Call, Groups};
+use crate::syscalls::{Arch, Groups};
 use crate::unit::{Span, Unit};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -89,8 +90,10 @@ pub enum Because {
     NotListed(Option<Token>),
     /// Calls of this architecture are not let in: `SystemCallArchitectures=`.
     Architecture(Token),
-    /// This systemd lets calls that it does not know fail with ENOSYS.
+    /// On a list of what is allowed, this systemd lets calls that it does not know fail with ENOSYS.
     Unknown,
+    /// This systemd itself needs `write` below the filter, and takes it off a list of what is denied.
+    WriteAlways,
     /// Another setting than `SystemCallFilter=` forbids it, or logs it.
     Restricted(Token),
 }
@@ -117,7 +120,7 @@ impl Decision {
         match &self.because {
             Because::Listed(token) | Because::NotListed(token) => token.as_ref(),
             Because::Architecture(token) | Because::Restricted(token) => Some(token),
-            Because::NoFilter | Because::Unknown => None,
+            Because::NoFilter | Because::Unknown | Because::WriteAlways => None,
         }
     }
 }
@@ -155,52 +158,6 @@ impl Policy {
         let restrictions = Restriction::all(unit, groups);
         Policy { filter, default, architectures, restrictions, systemd: groups.systemd, findings, known }
     }
-
-    /// What all settings of the unit together do with a call.
-    #[must_use]
-    pub fn answer(&self, call: Call) -> Answer {
-        let rulings = self.restrictions.iter().flat_map(|restriction| restriction.rulings(call)).collect();
-        Answer::combine(call.arch, rulings, self.decide(call))
-    }
-
-    /// What `SystemCallFilter=` and `SystemCallArchitectures=` do with a call: what a repair can change.
-    #[must_use]
-    pub fn decide(&self, call: Call) -> Decision {
-        if let Some((_, token)) = self.architectures.as_ref().filter(|_| !self.admits(call.arch)) {
-            return Decision { action: Action::Kill, because: Because::Architecture(token.clone()) };
-        }
-        self.filter_alone(call)
-    }
-
-    /// What the filter does with a call whose architecture is let in.
-    #[must_use]
-    pub fn filter_alone(&self, call: Call) -> Decision {
-        let name = call.name();
-        let unknown = self.known.as_ref().is_some_and(|known| !name.is_some_and(|n| known.contains(n)));
-        if unknown && self.filter.exists() && !name.is_some_and(|n| self.filter.lists(n)) {
-            let because = Because::Unknown;
-            return Decision { action: Action::Errno(errno_enosys()), because };
-        }
-        self.filter.decide(name, self.default)
-    }
-
-    /// Whether a call of the native architecture is allowed, by name.
-    #[must_use]
-    pub fn allows(&self, name: &str) -> bool {
-        let arch = Arch::native();
-        arch.number(name).is_some_and(|number| !self.decide(Call { arch, number }).denies())
-    }
-
-    /// Whether calls of this architecture get past `SystemCallArchitectures=`.
-    #[must_use]
-    pub fn admits(&self, arch: Arch) -> bool {
-        arch == Arch::native()
-            || self.architectures.as_ref().is_none_or(|(allowed, _)| allowed.contains(&arch))
-    }
-}
-
-fn errno_enosys() -> u16 {
-    u16::try_from(libc::ENOSYS).unwrap_or(38)
 }
 
 /// `SystemCallErrorNumber=`: the last line counts; empty or `kill` kills.

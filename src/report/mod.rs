@@ -211,7 +211,7 @@ impl TokenRow {
             Because::NotListed(_) => format!("{call} is not on this list of what is allowed"),
             Because::Architecture(_) => format!("calls of the architecture {} are not let in", call.arch),
             Because::Restricted(token) => format!("{}= forbids it", token.setting),
-            Because::NoFilter | Because::Unknown => String::new(),
+            Because::NoFilter | Because::Unknown | Because::WriteAlways => String::new(),
         };
         TokenRow { words, ..TokenRow::place(&token.span) }
     }

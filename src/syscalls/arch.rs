@@ -115,7 +115,9 @@ impl Arch {
         let name = match self {
             Arch::X86_64 => x86_64::Sysno::new(id).map(|s| s.name()),
             // from 512 on x32 has numbers of its own for calls whose structures differ (syscall_64.tbl, "x32")
-            Arch::X32 if number < 512 => x86_64::Sysno::new(id).map(|s| s.name()),
+            Arch::X32 if number < 512 => {
+                x86_64::Sysno::new(id).map(|s| s.name()).filter(|name| !not_of_x32(name))
+            }
             Arch::X32 => X32_OWN.get(id - 512).copied(),
             Arch::X86 => x86::Sysno::new(id).map(|s| s.name()),
             Arch::Arm64 => aarch64::Sysno::new(id).map(|s| s.name()),
@@ -134,6 +136,7 @@ impl Arch {
             return u32::try_from(at + 512).ok();
         }
         let id = match self {
+            Arch::X32 if not_of_x32(name) => return None,
             Arch::X86_64 | Arch::X32 => x86_64::Sysno::from_str(name).ok()?.id(),
             Arch::X86 if name == "break" => x86::Sysno::r#break.id(),
             Arch::X86 => x86::Sysno::from_str(name).ok()?.id(),
@@ -190,6 +193,26 @@ const X32_OWN: [&str; 36] = [
     "preadv2",
     "pwritev2",
 ];
+
+/// The calls that x32 does not share with x86-64 (syscall_64.tbl, "64").
+fn not_of_x32(name: &str) -> bool {
+    const OTHERS: [&str; 13] = [
+        "_sysctl",
+        "create_module",
+        "epoll_ctl_old",
+        "epoll_wait_old",
+        "get_kernel_syms",
+        "get_thread_area",
+        "map_shadow_stack",
+        "nfsservctl",
+        "query_module",
+        "set_thread_area",
+        "uretprobe",
+        "uselib",
+        "vserver",
+    ];
+    X32_OWN.contains(&name) || OTHERS.contains(&name)
+}
 
 #[cfg(test)]
 mod tests {
