@@ -63,7 +63,7 @@ impl Restriction {
                 memory_deny_write_execute(groups.systemd),
             )
             .map(|it| Restriction { filters: groups.systemd < KERNEL_DENIES_WRITE_EXECUTE_FROM, ..it }),
-            on("RestrictRealtime", "real-time scheduling", restrict_realtime()),
+            on("RestrictRealtime", "real-time scheduling", restrict_realtime(groups.systemd)),
             set_user_id_bits(unit, groups),
             on("ProtectKernelTunables", "the old sysctl call", protect_kernel_tunables()),
             on("ProtectKernelModules", "loading kernel modules", group("@module")),
@@ -172,15 +172,24 @@ const PROT_EXEC: u64 = 4;
 const SHM_EXEC: u64 = 0o100_000;
 
 /// `seccomp_restrict_realtime()`: only SCHED_OTHER (0), SCHED_BATCH (3) and SCHED_IDLE (5) pass (linux/sched.h).
-fn restrict_realtime() -> Vec<Rule> {
+fn restrict_realtime(systemd: u32) -> Vec<Rule> {
     let denied = [
         (Compare::Equal(1), "SCHED_FIFO"),
         (Compare::Equal(2), "SCHED_RR"),
         (Compare::Equal(4), "4"),
         (Compare::Greater(5), "SCHED_IDLE"),
     ];
-    denied.map(|(compare, words)| Rule::new("sched_setscheduler", EPERM, &[test(2, compare, words)])).into()
+    let mut rules: Vec<Rule> = denied
+        .map(|(compare, words)| Rule::new("sched_setscheduler", EPERM, &[test(2, compare, words)]))
+        .into();
+    if systemd >= SCHED_SETATTR_FROM {
+        rules.push(Rule::new("sched_setattr", EPERM, &[])); // its policy is behind a pointer
+    }
+    rules
 }
+
+/// From this version on `RestrictRealtime=` forbids `sched_setattr` (seen on 262, not on 257).
+const SCHED_SETATTR_FROM: u32 = 258;
 
 /// `DynamicUser=` turns `RestrictSUIDSGID=` on, whatever it says itself (`unit_patch_contexts()`).
 fn set_user_id_bits(unit: &Unit, groups: &Groups) -> Option<Restriction> {

@@ -125,7 +125,8 @@ impl Arch {
             Arch::Riscv64 => riscv64::Sysno::new(id).map(|s| s.name()),
         };
         // the crate's name for the call `break`, which is a word of Rust
-        name.map(|n| n.strip_prefix("r#").unwrap_or(n))
+        let newer = || NEWER.iter().find(|(_, its)| *its == number).map(|(name, _)| *name);
+        name.map(|n| n.strip_prefix("r#").unwrap_or(n)).or_else(newer)
     }
 
     /// The number of a call's name.
@@ -134,6 +135,9 @@ impl Arch {
         let own = X32_OWN.iter().position(|own| self == Arch::X32 && *own == name);
         if let Some(at) = own {
             return u32::try_from(at + 512).ok();
+        }
+        if let Some((_, number)) = NEWER.iter().find(|(newer, _)| *newer == name) {
+            return Some(*number);
         }
         let id = match self {
             Arch::X32 if not_of_x32(name) => return None,
@@ -194,9 +198,13 @@ const X32_OWN: [&str; 36] = [
     "pwritev2",
 ];
 
+/// Calls that are newer than the tables of the crate `syscalls`. Since Linux 5.1 a new call has the same number on every
+/// architecture (scripts/syscall.tbl of Linux 6.19).
+const NEWER: [(&str, u32); 2] = [("listns", 470), ("rseq_slice_yield", 471)];
+
 /// The calls that x32 does not share with x86-64 (syscall_64.tbl, "64").
 fn not_of_x32(name: &str) -> bool {
-    const OTHERS: [&str; 13] = [
+    const OTHERS: [&str; 12] = [
         "_sysctl",
         "create_module",
         "epoll_ctl_old",
@@ -207,7 +215,6 @@ fn not_of_x32(name: &str) -> bool {
         "nfsservctl",
         "query_module",
         "set_thread_area",
-        "uretprobe",
         "uselib",
         "vserver",
     ];

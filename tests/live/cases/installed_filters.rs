@@ -63,7 +63,12 @@ fn compare(bed: &Bed, settings: &[String]) {
                 Some(_) if confinements::cannot_start(text, version) => vec!["it starts".to_owned()],
                 Some(_) => Vec::new(),
             };
-            if process.is_some() {
+            if process.is_some() && text.contains("ExecStart=+") {
+                let count = installed.next().unwrap().count();
+                if count > 0 {
+                    found.push(format!("a command with + has {count} filters"));
+                }
+            } else if process.is_some() {
                 let installed = installed.next().unwrap();
                 filters += installed.count();
                 compared += 1;
