@@ -4,9 +4,8 @@
 //! The strongest action wins; among errnos that of the filter that was installed last (`seccomp_run_filters()` in
 //! kernel/seccomp.c).
 
-use super::{Action, Because, Decision, Token};
+use super::{Action, Because, Decision};
 use crate::syscalls::Arch;
-use std::cmp::Reverse;
 use std::fmt;
 
 /// What becomes of a call.
@@ -82,34 +81,56 @@ impl fmt::Display for Test {
     }
 }
 
-/// What one of the filters does with a call, for some arguments or for all (no tests).
-pub(super) struct Ruling {
-    pub(super) when: Vec<Test>,
-    pub(super) action: Action,
-    pub(super) token: Token,
+/// What one filter does with a call.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    /// For some arguments. The first entry whose tests all hold counts.
+    pub(super) for_arguments: Vec<ForArguments>,
+    /// Otherwise.
+    pub(super) otherwise: Decision,
+}
+
+impl Layer {
+    /// A filter that lets the call pass, but for some arguments.
+    pub(super) fn passing(for_arguments: Vec<ForArguments>) -> Self {
+        let otherwise = Decision { action: Action::Allow, because: Because::NoFilter };
+        Layer { for_arguments, otherwise }
+    }
+
+    /// A filter that does the same for all arguments.
+    pub(super) fn always(otherwise: Decision) -> Self {
+        Layer { for_arguments: Vec::new(), otherwise }
+    }
+
+    /// What this filter does together with one that was installed later.
+    fn below(&self, later: &Layer) -> Layer {
+        let stronger = |one: &Decision, other: &Decision| {
+            if one.action.strength() > other.action.strength() { one.clone() } else { other.clone() }
+        };
+        let always = |otherwise: &Decision| ForArguments { when: Vec::new(), decision: otherwise.clone() };
+        let mut all: Vec<ForArguments> = Vec::new();
+        for one in later.for_arguments.iter().chain([&always(&later.otherwise)]) {
+            for other in self.for_arguments.iter().chain([&always(&self.otherwise)]) {
+                let mut when = one.when.clone();
+                when.extend(other.when.iter().filter(|test| !one.when.contains(test)));
+                all.push(ForArguments { when, decision: stronger(&other.decision, &one.decision) });
+            }
+        }
+        let otherwise = all.pop().map_or_else(|| later.otherwise.clone(), |entry| entry.decision);
+        // an entry that no other stands behind, and that says what follows from none, says nothing
+        while all.last().is_some_and(|entry| entry.decision == otherwise) {
+            all.pop();
+        }
+        Layer { for_arguments: all, otherwise }
+    }
 }
 
 impl Answer {
-    /// Put together what the filters do, in the order in which they are installed, and what `SystemCallFilter=` and
-    /// `SystemCallArchitectures=`, installed last, do.
-    pub(super) fn combine(arch: Arch, rulings: Vec<Ruling>, last: Decision) -> Self {
-        let because = |token| Because::Restricted(token);
-        let mut all: Vec<ForArguments> = rulings
-            .into_iter()
-            .map(|r| ForArguments {
-                when: r.when,
-                decision: Decision { action: r.action, because: because(r.token) },
-            })
-            .collect();
-        all.push(ForArguments { when: Vec::new(), decision: last });
-        all.reverse();
-        all.sort_by_key(|entry| Reverse(entry.decision.action.strength())); // stable: the latest stay first
-        let always = all.iter().position(|entry| entry.when.is_empty()).unwrap_or_default();
-        all.truncate(always + 1);
-        let otherwise = all
-            .pop()
-            .map_or(Decision { action: Action::Allow, because: Because::NoFilter }, |entry| entry.decision);
-        Answer { for_arguments: all, otherwise, arch }
+    /// Put together what the filters do, in the order in which they were installed.
+    pub(super) fn combine(arch: Arch, layers: &[Layer]) -> Self {
+        let none = Layer::passing(Vec::new());
+        let Layer { for_arguments, otherwise } = layers.iter().fold(none, |below, layer| below.below(layer));
+        Answer { for_arguments, otherwise, arch }
     }
 
     /// What becomes of the call with these arguments.
@@ -122,6 +143,7 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Token;
     use super::*;
     use crate::unit::{SourceFile, Span};
 
@@ -130,18 +152,23 @@ mod tests {
         Token { text: "yes".into(), setting, span }
     }
 
-    fn ruling(setting: &'static str, action: Action, has: Option<u64>) -> Ruling {
-        let test = |bits| Test { argument: 0, compare: Compare::Has(bits), words: "FLAG" };
-        Ruling { when: has.map(test).into_iter().collect(), action, token: token(setting) }
+    fn layer(setting: &'static str, action: Action, has: Option<u64>) -> Layer {
+        let decision = Decision { action, because: Because::Restricted(token(setting)) };
+        match has {
+            None => Layer::always(decision),
+            Some(bits) => {
+                let test = Test { argument: 0, compare: Compare::Has(bits), words: "FLAG" };
+                Layer::passing(vec![ForArguments { when: vec![test], decision }])
+            }
+        }
     }
 
     #[test]
     fn the_strongest_action_wins_and_among_errnos_the_last_filter() {
-        let first = ruling("First", Action::Errno(1), Some(1));
-        let second = ruling("Second", Action::Errno(2), Some(2));
-        let third = ruling("Third", Action::Log, None);
-        let allowed = Decision { action: Action::Allow, because: Because::NoFilter };
-        let answer = Answer::combine(Arch::X86_64, vec![first, second, third], allowed);
+        let first = layer("First", Action::Errno(1), Some(1));
+        let second = layer("Second", Action::Errno(2), Some(2));
+        let third = layer("Third", Action::Log, None);
+        let answer = Answer::combine(Arch::X86_64, &[first, second, third]);
         let action = |argument| answer.to(&[argument, 0, 0, 0, 0, 0]).action;
         assert_eq!(
             [0, 1, 2, 3, 4].map(action),
@@ -151,18 +178,27 @@ mod tests {
 
     #[test]
     fn a_kill_leaves_nothing_to_ask() {
-        let soft = ruling("First", Action::Errno(1), Some(1));
-        let killed = Decision { action: Action::Kill, because: Because::NotListed(None) };
-        let answer = Answer::combine(Arch::X86_64, vec![soft], killed.clone());
-        assert_eq!((answer.for_arguments.len(), answer.otherwise), (0, killed));
+        let soft = layer("First", Action::Errno(1), Some(1));
+        let killed = layer("Second", Action::Kill, None);
+        let answer = Answer::combine(Arch::X86_64, &[soft, killed]);
+        assert_eq!((answer.for_arguments.len(), answer.otherwise.action), (0, Action::Kill));
+    }
+
+    #[test]
+    fn of_one_filter_the_first_entry_counts_though_it_is_weaker() {
+        let mut filter = layer("Filter", Action::Allow, Some(1));
+        filter.otherwise.action = Action::Kill;
+        let log = layer("Log", Action::Log, None);
+        let answer = Answer::combine(Arch::X86, &[log, filter]);
+        let action = |argument| answer.to(&[argument, 0, 0, 0, 0, 0]).action;
+        assert_eq!([0, 1].map(action), [Action::Kill, Action::Log]);
     }
 
     #[test]
     fn of_32_bit_architectures_the_lower_half_counts() {
-        let rule = || vec![ruling("First", Action::Errno(1), Some(1 << 40))];
-        let allowed = || Decision { action: Action::Allow, because: Because::NoFilter };
+        let rule = [layer("First", Action::Errno(1), Some(1 << 40))];
         let high = [1 << 40, 0, 0, 0, 0, 0];
-        assert_eq!(Answer::combine(Arch::X86_64, rule(), allowed()).to(&high).action, Action::Errno(1));
-        assert_eq!(Answer::combine(Arch::X86, rule(), allowed()).to(&high).action, Action::Allow);
+        assert_eq!(Answer::combine(Arch::X86_64, &rule).to(&high).action, Action::Errno(1));
+        assert_eq!(Answer::combine(Arch::X86, &rule).to(&high).action, Action::Allow);
     }
 }

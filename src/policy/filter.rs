@@ -14,9 +14,6 @@ const LOG: &str = "SystemCallLog";
 /// From this version on an entry with an errno is kept on an allow list, and one without `~` is refused.
 const ERRNO_ON_ALLOW_LISTS_FROM: u32 = 248;
 
-/// From this version on `write` is let through whatever the list says (seen on 257 and 262).
-const WRITE_ALWAYS_FROM: u32 = 257;
-
 /// The system call list of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
@@ -36,8 +33,6 @@ pub struct List {
     first: Option<Token>,
     /// Names that a later line took off the list again, with the token that did.
     removed: BTreeMap<String, Token>,
-    /// `write` is allowed whatever the list says.
-    write_always: bool,
 }
 
 /// One name on a list.
@@ -131,9 +126,6 @@ impl Filter {
             (Filter::None, _) => (Action::Allow, Because::NoFilter),
             (Filter::Deny(list), None) => (Action::Allow, because_unlisted(list)),
             (Filter::Deny(_), Some(e)) => (e.action.unwrap_or(default), Because::Listed(e.token.clone())),
-            (Filter::Allow(list), None) if list.write_always && name == Some("write") => {
-                (Action::Allow, Because::NotListed(list.first.clone()))
-            }
             (Filter::Allow(list), None) => (default, because_unlisted(list)),
             (Filter::Allow(_), Some(e)) => {
                 (e.action.unwrap_or(Action::Allow), Because::Listed(e.token.clone()))
@@ -253,7 +245,6 @@ impl Builder<'_> {
             self.filter = Filter::Allow(list);
             return;
         }
-        list.write_always = self.groups.systemd >= WRITE_ALWAYS_FROM;
         let default = self.groups.members("@default").into_iter().flatten();
         for name in default.filter(|name| self.groups.knows(name)) {
             list.entries.insert(name.clone(), Entry { action: None, label: None, token: first.clone() });

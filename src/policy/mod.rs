@@ -3,6 +3,7 @@
 
 mod answer;
 pub mod architectures;
+mod enforced;
 mod errno;
 pub mod families;
 mod filter;
@@ -19,7 +20,7 @@ pub use lint::SETTINGS;
 pub use restriction::Restriction;
 
 use crate::finding::{Code, Finding};
-use crate::syscalls::{Arch, Call, Groups};
+use crate::syscalls::{Arch, Groups};
 use crate::unit::{Span, Unit, Value};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -90,8 +91,10 @@ pub enum Because {
     NotListed(Option<Token>),
     /// Calls of this architecture are not let in: `SystemCallArchitectures=`.
     Architecture(Token),
-    /// This systemd lets calls that it does not know fail with ENOSYS.
+    /// On a list of what is allowed, this systemd lets calls that it does not know fail with ENOSYS.
     Unknown,
+    /// This systemd itself needs `write` below the filter, and takes it off a list of what is denied.
+    WriteAlways,
     /// Another setting than `SystemCallFilter=` forbids it, or logs it.
     Restricted(Token),
 }
@@ -118,7 +121,7 @@ impl Decision {
         match &self.because {
             Because::Listed(token) | Because::NotListed(token) => token.as_ref(),
             Because::Architecture(token) | Because::Restricted(token) => Some(token),
-            Because::NoFilter | Because::Unknown => None,
+            Because::NoFilter | Because::Unknown | Because::WriteAlways => None,
         }
     }
 }
@@ -153,7 +156,7 @@ impl Policy {
         let default = errno::default_action(unit, &mut findings);
         let architectures =
             architectures::Architectures::evaluate(unit, groups.systemd, &mut findings).admitted();
-        let known = groups.members("@known").filter(|_| groups.systemd >= ENOSYS_FOR_UNKNOWN_FROM).cloned();
+        let known = (groups.systemd >= ENOSYS_FOR_UNKNOWN_FROM).then(|| known(groups)).flatten();
         let restrictions = Restriction::all(unit, groups);
         let mut policy =
             Policy { filter, default, architectures, restrictions, systemd: groups.systemd, findings, known };
@@ -161,70 +164,20 @@ impl Policy {
         policy.findings.extend(found);
         policy
     }
-
-    /// What all settings of the unit together do with a call.
-    #[must_use]
-    pub fn answer(&self, call: Call) -> Answer {
-        let rulings = self.restrictions.iter().flat_map(|restriction| restriction.rulings(call)).collect();
-        Answer::combine(call.arch, rulings, self.decide(call))
-    }
-
-    /// What `SystemCallFilter=` and `SystemCallArchitectures=` do with a call: what a repair can change.
-    #[must_use]
-    pub fn decide(&self, call: Call) -> Decision {
-        if let Some((_, token)) = self.architectures.as_ref().filter(|_| !self.admits(call.arch)) {
-            return Decision { action: Action::Kill, because: Because::Architecture(token.clone()) };
-        }
-        self.filter_alone(call)
-    }
-
-    /// What the filter does with a call whose architecture is let in.
-    #[must_use]
-    pub fn filter_alone(&self, call: Call) -> Decision {
-        let name = call.name();
-        let unknown = self.known.as_ref().is_some_and(|known| !name.is_some_and(|n| known.contains(n)));
-        if unknown && self.filter.exists() && !name.is_some_and(|n| self.filter.lists(n)) {
-            let because = Because::Unknown;
-            return Decision { action: Action::Errno(errno_enosys()), because };
-        }
-        self.filter.decide(name, self.default)
-    }
-
-    /// The action that libseccomp takes for a call without a rule, where that denies: no rule may have the same.
-    fn libseccomp_default(&self) -> Option<Action> {
-        match (&self.filter, &self.known) {
-            (Filter::Allow(_), Some(_)) => Some(Action::Errno(errno_enosys())),
-            (Filter::Allow(_), None) => Some(self.default),
-            _ => None,
-        }
-    }
-
-    /// Whether any rule of the installed filter carries the action of `SystemCallErrorNumber=`.
-    fn uses_default(&self) -> bool {
-        match (&self.filter, &self.known) {
-            (Filter::Allow(_), Some(known)) => known.iter().any(|name| !self.filter.lists(name)),
-            (Filter::Allow(_), None) => true,
-            (filter, _) => filter.has_plain_entry(),
-        }
-    }
-
-    /// Whether a call of the native architecture is allowed, by name.
-    #[must_use]
-    pub fn allows(&self, name: &str) -> bool {
-        let arch = Arch::native();
-        arch.number(name).is_some_and(|number| !self.decide(Call { arch, number }).denies())
-    }
-
-    /// Whether calls of this architecture get past `SystemCallArchitectures=`.
-    #[must_use]
-    pub fn admits(&self, arch: Arch) -> bool {
-        arch == Arch::native()
-            || self.architectures.as_ref().is_none_or(|(allowed, _)| allowed.contains(&arch))
-    }
 }
 
-fn errno_enosys() -> u16 {
-    u16::try_from(libc::ENOSYS).unwrap_or(38)
+/// The calls of `@known` as the filter has rules for them: systemd goes through the names in it, and not through the
+/// group `@obsolete` that stands there too (`seccomp_load_syscall_filter_set_raw()`).
+fn known(groups: &Groups) -> Option<BTreeSet<String>> {
+    /// These are in `@known` by name, too (seen on 257 and 262).
+    const NAMED_THOUGH_OBSOLETE: [&str; 2] = ["sysfs", "ustat"];
+    let obsolete = groups.members("@obsolete");
+    let counts = |name: &&String| {
+        groups.knows(name)
+            && (obsolete.is_none_or(|obsolete| !obsolete.contains(*name))
+                || NAMED_THOUGH_OBSOLETE.contains(&name.as_str()))
+    };
+    Some(groups.members("@known")?.iter().filter(counts).cloned().collect())
 }
 
 /// The manager stops reading a list in the middle.

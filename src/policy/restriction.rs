@@ -2,8 +2,8 @@
 //! systemd.exec(5) "Sandboxing"; `apply_*()` in src/core/execute.c (from 255 on src/core/exec-invoke.c) and
 //! `seccomp_*()` in src/shared/seccomp-util.c. What is said here was compared with the installed filters.
 
-use super::answer::{Compare, Ruling, Test};
-use super::{Action, Token};
+use super::answer::{Compare, ForArguments, Layer, Test};
+use super::{Action, Because, Decision, Token};
 use crate::syscalls::{Arch, Call, Groups};
 use crate::unit::Unit;
 
@@ -14,6 +14,8 @@ pub struct Restriction {
     pub token: Token,
     /// What it forbids, in words.
     pub forbids: &'static str,
+    /// Whether it is a seccomp filter that does, and not the kernel without one.
+    pub filters: bool,
     rules: Vec<Rule>,
 }
 
@@ -29,7 +31,7 @@ pub(super) struct Rule {
 
 const EPERM: Action = Action::Errno(1);
 const EACCES: Action = Action::Errno(13);
-const ENOSYS: Action = Action::Errno(38);
+pub(super) const ENOSYS: Action = Action::Errno(38);
 
 impl Rule {
     pub(super) fn new(call: &str, action: Action, when: &[Test]) -> Self {
@@ -40,8 +42,8 @@ impl Rule {
         Rule { archs: Some(archs), ..self }
     }
 
-    fn applies(&self, call: Call) -> bool {
-        self.archs.is_none_or(|archs| archs.contains(&call.arch)) && call.name() == Some(self.call.as_str())
+    fn applies(&self, arch: Arch, name: &str) -> bool {
+        self.call == name && self.archs.is_none_or(|archs| archs.contains(&arch))
     }
 }
 
@@ -50,7 +52,7 @@ impl Restriction {
     pub(super) fn all(unit: &Unit, groups: &Groups) -> Vec<Self> {
         let on = |setting, forbids, rules: Vec<Rule>| {
             let token = turned_on(unit, setting)?;
-            Some(Restriction { token, forbids, rules })
+            Some(Restriction { token, forbids, filters: true, rules })
         };
         let group = |name| of_group(groups, name);
         [
@@ -59,8 +61,9 @@ impl Restriction {
                 "MemoryDenyWriteExecute",
                 "making memory executable",
                 memory_deny_write_execute(groups.systemd),
-            ),
-            on("RestrictRealtime", "real-time scheduling", restrict_realtime()),
+            )
+            .map(|it| Restriction { filters: groups.systemd < KERNEL_DENIES_WRITE_EXECUTE_FROM, ..it }),
+            on("RestrictRealtime", "real-time scheduling", restrict_realtime(groups.systemd)),
             set_user_id_bits(unit, groups),
             on("ProtectKernelTunables", "the old sysctl call", protect_kernel_tunables()),
             on("ProtectKernelModules", "loading kernel modules", group("@module")),
@@ -74,13 +77,19 @@ impl Restriction {
         .collect()
     }
 
-    /// What the filter does with a call.
-    pub(super) fn rulings(&self, call: Call) -> impl Iterator<Item = Ruling> {
-        self.rules.iter().filter(move |rule| rule.applies(call)).map(|rule| Ruling {
-            when: rule.when.clone(),
-            action: rule.action,
-            token: self.token.clone(),
-        })
+    /// What the filter does with a call, if it says something about it.
+    pub(super) fn layer(&self, call: Call) -> Option<Layer> {
+        let name = call.name()?;
+        let mut for_arguments = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.applies(call.arch, name)) {
+            let because = Because::Restricted(self.token.clone());
+            let decision = Decision { action: rule.action, because };
+            if rule.when.is_empty() {
+                return Some(Layer::always(decision)); // libseccomp drops the tests of other rules
+            }
+            for_arguments.push(ForArguments { when: rule.when.clone(), decision });
+        }
+        (!for_arguments.is_empty()).then(|| Layer::passing(for_arguments))
     }
 
     /// The calls that it forbids, for some arguments at least, in the order of the rules.
@@ -163,15 +172,24 @@ const PROT_EXEC: u64 = 4;
 const SHM_EXEC: u64 = 0o100_000;
 
 /// `seccomp_restrict_realtime()`: only SCHED_OTHER (0), SCHED_BATCH (3) and SCHED_IDLE (5) pass (linux/sched.h).
-fn restrict_realtime() -> Vec<Rule> {
+fn restrict_realtime(systemd: u32) -> Vec<Rule> {
     let denied = [
         (Compare::Equal(1), "SCHED_FIFO"),
         (Compare::Equal(2), "SCHED_RR"),
         (Compare::Equal(4), "4"),
         (Compare::Greater(5), "SCHED_IDLE"),
     ];
-    denied.map(|(compare, words)| Rule::new("sched_setscheduler", EPERM, &[test(2, compare, words)])).into()
+    let mut rules: Vec<Rule> = denied
+        .map(|(compare, words)| Rule::new("sched_setscheduler", EPERM, &[test(2, compare, words)]))
+        .into();
+    if systemd >= SCHED_SETATTR_FROM {
+        rules.push(Rule::new("sched_setattr", EPERM, &[])); // its policy is behind a pointer
+    }
+    rules
 }
+
+/// From this version on `RestrictRealtime=` forbids `sched_setattr` (seen on 262, not on 257).
+const SCHED_SETATTR_FROM: u32 = 258;
 
 /// `DynamicUser=` turns `RestrictSUIDSGID=` on, whatever it says itself (`unit_patch_contexts()`).
 fn set_user_id_bits(unit: &Unit, groups: &Groups) -> Option<Restriction> {
@@ -179,6 +197,7 @@ fn set_user_id_bits(unit: &Unit, groups: &Groups) -> Option<Restriction> {
     Some(Restriction {
         token,
         forbids: "set-user-ID and set-group-ID files",
+        filters: true,
         rules: restrict_suid_sgid(groups),
     })
 }
@@ -209,12 +228,18 @@ fn restrict_suid_sgid(groups: &Groups) -> Vec<Rule> {
             rules.push(Rule::new("fchmodat2", EPERM, &[test(3, Compare::Has(bit), words)]));
         }
     }
-    rules.push(Rule::new("openat2", ENOSYS, &[])); // its mode is behind a pointer
+    // its mode is behind a pointer
+    let openat2 = if groups.systemd >= OPENAT2_IS_MISSING_FROM { ENOSYS } else { EPERM };
+    rules.push(Rule::new("openat2", openat2, &[]));
     if !groups.knows("fchmodat2") && groups.systemd >= 252 {
         rules.push(Rule::new("fchmodat2", ENOSYS, &[])); // its libseccomp cannot test the mode
     }
     rules
 }
+
+/// From this version on `openat2` is said not to be there, so that programs fall back; before, it is forbidden
+/// (seen on 252 and on 247).
+const OPENAT2_IS_MISSING_FROM: u32 = 248;
 
 /// asm-generic/fcntl.h
 const O_CREAT: u64 = 0o100;

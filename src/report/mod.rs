@@ -218,7 +218,7 @@ impl TokenRow {
             Because::NotListed(_) => format!("{call} is not on this list of what is forbidden"),
             Because::Architecture(_) => format!("calls of the architecture {} are not let in", call.arch),
             Because::Restricted(_) => "this forbids it".to_owned(),
-            Because::NoFilter | Because::Unknown => String::new(),
+            Because::NoFilter | Because::Unknown | Because::WriteAlways => String::new(),
         };
         TokenRow { words, ..TokenRow::place(&token.span) }
     }

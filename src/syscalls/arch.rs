@@ -115,7 +115,9 @@ impl Arch {
         let name = match self {
             Arch::X86_64 => x86_64::Sysno::new(id).map(|s| s.name()),
             // from 512 on x32 has numbers of its own for calls whose structures differ (syscall_64.tbl, "x32")
-            Arch::X32 if number < 512 => x86_64::Sysno::new(id).map(|s| s.name()),
+            Arch::X32 if number < 512 => {
+                x86_64::Sysno::new(id).map(|s| s.name()).filter(|name| !not_of_x32(name))
+            }
             Arch::X32 => X32_OWN.get(id - 512).copied(),
             Arch::X86 => x86::Sysno::new(id).map(|s| s.name()),
             Arch::Arm64 => aarch64::Sysno::new(id).map(|s| s.name()),
@@ -123,7 +125,8 @@ impl Arch {
             Arch::Riscv64 => riscv64::Sysno::new(id).map(|s| s.name()),
         };
         // the crate's name for the call `break`, which is a word of Rust
-        name.map(|n| n.strip_prefix("r#").unwrap_or(n))
+        let newer = || NEWER.iter().find(|(_, its)| *its == number).map(|(name, _)| *name);
+        name.map(|n| n.strip_prefix("r#").unwrap_or(n)).or_else(newer)
     }
 
     /// The number of a call's name.
@@ -133,7 +136,11 @@ impl Arch {
         if let Some(at) = own {
             return u32::try_from(at + 512).ok();
         }
+        if let Some((_, number)) = NEWER.iter().find(|(newer, _)| *newer == name) {
+            return Some(*number);
+        }
         let id = match self {
+            Arch::X32 if not_of_x32(name) => return None,
             Arch::X86_64 | Arch::X32 => x86_64::Sysno::from_str(name).ok()?.id(),
             Arch::X86 if name == "break" => x86::Sysno::r#break.id(),
             Arch::X86 => x86::Sysno::from_str(name).ok()?.id(),
@@ -190,6 +197,29 @@ const X32_OWN: [&str; 36] = [
     "preadv2",
     "pwritev2",
 ];
+
+/// Calls that are newer than the tables of the crate `syscalls`. Since Linux 5.1 a new call has the same number on every
+/// architecture (scripts/syscall.tbl of Linux 6.19).
+const NEWER: [(&str, u32); 2] = [("listns", 470), ("rseq_slice_yield", 471)];
+
+/// The calls that x32 does not share with x86-64 (syscall_64.tbl, "64").
+fn not_of_x32(name: &str) -> bool {
+    const OTHERS: [&str; 12] = [
+        "_sysctl",
+        "create_module",
+        "epoll_ctl_old",
+        "epoll_wait_old",
+        "get_kernel_syms",
+        "get_thread_area",
+        "map_shadow_stack",
+        "nfsservctl",
+        "query_module",
+        "set_thread_area",
+        "uselib",
+        "vserver",
+    ];
+    X32_OWN.contains(&name) || OTHERS.contains(&name)
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 mod arch;
 mod groups;
+mod multiplexed;
 
 pub use arch::Arch;
 pub use groups::{GroupError, Groups, Origin};
@@ -22,8 +23,9 @@ impl Call {
     #[must_use]
     pub fn from_record(audit_arch: u32, number: u32) -> Option<Self> {
         match Arch::from_audit(audit_arch)? {
-            // x32 calls come under the x86-64 architecture with bit 30 set (asm/unistd.h, __X32_SYSCALL_BIT)
-            Arch::X86_64 if number & arch::X32_BIT != 0 && number != u32::MAX => {
+            // x32 calls come under the x86-64 architecture with bit 30 set (asm/unistd.h, __X32_SYSCALL_BIT);
+            // for libseccomp all numbers from that bit on are x32 but -1, which a tracer sets to skip a call
+            Arch::X86_64 if number >= arch::X32_BIT && number != u32::MAX => {
                 Some(Call { arch: Arch::X32, number: number & !arch::X32_BIT })
             }
             arch => Some(Call { arch, number }),

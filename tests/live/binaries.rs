@@ -10,7 +10,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Where `.ci/run` installs it; linked dynamically, so for the suites `host` and `bookworm`.
 const DOCUUM: &str = "/var/cache/unitfix-docuum/bin/docuum";
 
-/// The directory that every bed sees as `/run/ut`, with `unitfix` and `victim` in it, and `docuum` if it
+/// The directory that every bed sees as `/run/ut`, with `unitfix`, `victim` and the like in it, and `docuum` if it
 /// is installed; built on first use.
 pub fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
@@ -41,17 +41,28 @@ pub fn directory() -> &'static Path {
         );
         fs::copy(target.join(TARGET).join("debug/unitfix"), directory.join("unitfix")).unwrap();
 
-        succeed(
-            Command::new("cc")
-                .args(["-static", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
-                .arg(directory.join("victim"))
-                .arg(root.join("tests/bed/victim.c")),
-        );
+        let compile = |program: &str, options: &[&str]| {
+            succeed(
+                Command::new("cc")
+                    .args(["-static", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+                    .arg(directory.join(program))
+                    .arg(root.join(format!("tests/bed/{program}.c")))
+                    .args(options),
+            );
+        };
+        compile("victim", &[]);
+        compile("idler", &["-nostdlib"]);
+        compile("installed-filters", &[]);
         if Path::new(DOCUUM).exists() {
             fs::copy(DOCUUM, directory.join("docuum")).unwrap();
         }
         directory
     })
+}
+
+/// The program that reads the filters of processes, for the host.
+pub fn installed_filters() -> PathBuf {
+    directory().join("installed-filters")
 }
 
 fn succeed(command: &mut Command) {

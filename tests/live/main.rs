@@ -22,7 +22,9 @@
 
 mod bed;
 mod binaries;
+mod bpf;
 mod cases;
+mod confinements;
 mod cores;
 mod suites;
 mod terminal;

@@ -6,6 +6,7 @@ mod evidence;
 mod founding;
 mod groups;
 mod harness;
+mod installed_filters;
 mod lint;
 mod other_causes;
 mod own_policy;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Case> {
         evidence::CASES,
         own_policy::CASES,
         lint::CASES,
+        installed_filters::CASES,
     ]
     .concat()
 }

@@ -1,0 +1,114 @@
+//! What the filters of `SystemCallFilter=` and `SystemCallArchitectures=` do with a call.
+//! `apply_syscall_filter()` in src/core/execute.c (from 255 on src/core/exec-invoke.c), and
+//! `seccomp_load_syscall_filter_set_raw()` and `seccomp_restrict_archs()` in src/shared/seccomp-util.c.
+
+use super::answer::{Compare, ForArguments, Layer, Test};
+use super::restriction::ENOSYS;
+use super::{Action, Answer, Because, Decision, Filter, Policy};
+use crate::syscalls::{Arch, Call};
+
+/// From this version on `write` is let through whatever the list says (seen on 257 and 262): systemd writes to its own
+/// file descriptors below the filter.
+const WRITE_ALWAYS_FROM: u32 = 257;
+
+impl Policy {
+    /// What all settings of the unit together do with a call.
+    #[must_use]
+    pub fn answer(&self, call: Call) -> Answer {
+        let mut layers: Vec<Layer> =
+            self.restrictions.iter().filter_map(|restriction| restriction.layer(call)).collect();
+        layers.push(self.filter_layer(call));
+        layers.extend(self.foreign(call).map(Layer::always));
+        Answer::combine(call.arch, &layers)
+    }
+
+    /// What `SystemCallFilter=` and `SystemCallArchitectures=` do with a call: what a repair can change. Of a call
+    /// that stands for many ([`Call::stands_for`]), what they do with one that no line names.
+    #[must_use]
+    pub fn decide(&self, call: Call) -> Decision {
+        self.foreign(call).unwrap_or_else(|| self.filter_alone(call))
+    }
+
+    /// What the filter does with a call whose architecture is let in.
+    #[must_use]
+    pub fn filter_alone(&self, call: Call) -> Decision {
+        self.filter_layer(call).otherwise
+    }
+
+    /// Whether a call of the native architecture is allowed, by name.
+    #[must_use]
+    pub fn allows(&self, name: &str) -> bool {
+        let arch = Arch::native();
+        arch.number(name).is_some_and(|number| !self.decide(Call { arch, number }).denies())
+    }
+
+    /// Whether calls of this architecture get past `SystemCallArchitectures=`.
+    #[must_use]
+    pub fn admits(&self, arch: Arch) -> bool {
+        arch == Arch::native()
+            || self.architectures.as_ref().is_none_or(|(allowed, _)| allowed.contains(&arch))
+    }
+
+    /// The kernel's answer to a call of an architecture that is not let in.
+    fn foreign(&self, call: Call) -> Option<Decision> {
+        let (_, token) = self.architectures.as_ref().filter(|_| !self.admits(call.arch))?;
+        Some(Decision { action: Action::Kill, because: Because::Architecture(token.clone()) })
+    }
+
+    fn filter_layer(&self, call: Call) -> Layer {
+        if let Some(decision) = self.name(call).and_then(|name| self.rule(name)) {
+            return Layer::always(decision); // whatever is said about the calls that it stands for
+        }
+        let stands_for = call.stands_for().iter().filter_map(|(name, value)| {
+            let test = Test { argument: 0, compare: Compare::Equal(u64::from(*value)), words: name };
+            Some(ForArguments { when: vec![test], decision: self.rule(name)? })
+        });
+        Layer { for_arguments: stands_for.collect(), otherwise: self.without_a_rule(call) }
+    }
+
+    /// The name that has this number in libseccomp's tables.
+    fn name(&self, call: Call) -> Option<&'static str> {
+        // x32 has no map_shadow_stack; libseccomp 2.6 gives it a number all the same (seen with 257 and 262)
+        let misnamed = call == Call { arch: Arch::X32, number: 453 } && self.systemd >= 257;
+        if misnamed { Some("map_shadow_stack") } else { call.name() }
+    }
+
+    /// What the filter's rule for a name does, if there is one.
+    fn rule(&self, name: &str) -> Option<Decision> {
+        if self.filter.exists() && self.systemd >= WRITE_ALWAYS_FROM && name == "write" {
+            return Some(Decision { action: Action::Allow, because: Because::WriteAlways });
+        }
+        // beside the list, the filter has rules for what systemd knows, so that the rest can get ENOSYS
+        let known = || {
+            let known = self.known.as_ref().filter(|_| matches!(self.filter, Filter::Allow(_)))?;
+            (known.contains(name) && Arch::native().number(name).is_some()).then_some(())
+        };
+        (self.filter.lists(name) || known().is_some()).then(|| self.filter.decide(Some(name), self.default))
+    }
+
+    /// The action that libseccomp takes for a call without a rule, where that denies: no rule may have the same.
+    pub(super) fn libseccomp_default(&self) -> Option<Action> {
+        match (&self.filter, &self.known) {
+            (Filter::Allow(_), Some(_)) => Some(ENOSYS),
+            (Filter::Allow(_), None) => Some(self.default),
+            _ => None,
+        }
+    }
+
+    /// Whether any rule of the installed filter carries the action of `SystemCallErrorNumber=`.
+    pub(super) fn uses_default(&self) -> bool {
+        match (&self.filter, &self.known) {
+            (Filter::Allow(_), Some(known)) => known.iter().any(|name| !self.filter.lists(name)),
+            (Filter::Allow(_), None) => true,
+            (filter, _) => filter.has_plain_entry(),
+        }
+    }
+
+    /// What the filter does with a call for which it has no rule.
+    fn without_a_rule(&self, call: Call) -> Decision {
+        if self.known.is_some() && matches!(self.filter, Filter::Allow(_)) {
+            return Decision { action: ENOSYS, because: Because::Unknown };
+        }
+        self.filter.decide(call.name(), self.default)
+    }
+}

@@ -1,0 +1,109 @@
+//! Settings of units that confine their system calls.
+
+/// Settings that install filters, each alone.
+pub const SINGLE: &[&str] = &[
+    "ProtectHostname=yes",
+    "MemoryDenyWriteExecute=yes",
+    "RestrictRealtime=yes",
+    "RestrictSUIDSGID=yes",
+    "ProtectKernelTunables=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectClock=yes",
+    "PrivateDevices=yes",
+    "LockPersonality=yes",
+    "LockPersonality=yes\nPersonality=x86",
+    "LockPersonality=yes\nPersonality=x86-64",
+    "DynamicUser=yes",
+    "DynamicUser=yes\nRestrictSUIDSGID=no",
+    "ProtectHostname=private",
+    "ProtectHostname=private:confined",
+    "SystemCallArchitectures=native",
+    "SystemCallArchitectures=x86",
+    "SystemCallArchitectures=x32",
+    "SystemCallArchitectures=x86 x32",
+    "SystemCallArchitectures=x86-64 x86 x32",
+    "SystemCallArchitectures=arm64",
+    "SystemCallArchitectures=nonsense",
+    "SystemCallArchitectures=x86\nSystemCallArchitectures=",
+];
+
+/// `SystemCallFilter=` and what belongs to it.
+pub const FILTERS: &[&str] = &[
+    "",
+    "SystemCallFilter=@system-service",
+    "SystemCallFilter=@system-service\nSystemCallErrorNumber=EPERM",
+    "SystemCallFilter=@system-service\nSystemCallErrorNumber=ENOSYS",
+    "SystemCallFilter=@system-service\nSystemCallErrorNumber=0",
+    "SystemCallFilter=@system-service\nSystemCallFilter=~@privileged @resources",
+    "SystemCallFilter=@system-service\nSystemCallFilter=~@resources:EACCES chown:kill",
+    "SystemCallFilter=@system-service\nSystemCallFilter=~@resources:kill\nSystemCallErrorNumber=EPERM",
+    "SystemCallFilter=@known",
+    "SystemCallFilter=@known\nSystemCallFilter=~@mount socket",
+    "SystemCallFilter=@default",
+    "SystemCallFilter=no_such_call",
+    "SystemCallFilter=@basic-io\nSystemCallFilter=~write",
+    "SystemCallFilter=@basic-io\nSystemCallFilter=~write:EPERM",
+    "SystemCallFilter=socket bind connect",
+    "SystemCallFilter=socketcall ipc",
+    "SystemCallFilter=socketcall semop",
+    "SystemCallFilter=send recv accept shmat semget msgctl semtimedop",
+    "SystemCallFilter=@network-io @ipc\nSystemCallFilter=~socket:EPERM shmat:EACCES",
+    "SystemCallFilter=_llseek mmap2 stat64 fcntl64 break _newselect umount ugetrlimit",
+    "SystemCallFilter=rt_sigaction ioctl readv preadv2 sendmsg io_setup",
+    "SystemCallFilter=umount2 select getrlimit vm86 clock_gettime64 socketcall",
+    "SystemCallFilter=arm_fadvise64_64 ppc_rtas s390_pci_mmio_read breakpoint cacheflush",
+    "SystemCallFilter=~@privileged @resources",
+    "SystemCallFilter=~@privileged @resources\nSystemCallErrorNumber=EPERM",
+    "SystemCallFilter=~@resources:ENOSYS @mount:kill\nSystemCallErrorNumber=EPERM",
+    "SystemCallFilter=~socket:EACCES bind:EPERM socketcall:ENOSYS",
+    "SystemCallFilter=~socket:EACCES send:EPERM recv:kill shmat:ENOSYS semop msgget",
+    "SystemCallFilter=~@network-io @ipc",
+    "SystemCallFilter=~@network-io @ipc\nSystemCallFilter=socketcall ipc",
+    "SystemCallFilter=~@known\nSystemCallFilter=@system-service",
+    "SystemCallFilter=~uname:0 chown",
+    "SystemCallFilter=~uname:4095",
+    "SystemCallFilter=~write mount",
+    "SystemCallFilter=~write:EPERM",
+    "SystemCallFilter=~mount\nSystemCallFilter=mount",
+    "SystemCallFilter=~",
+    "SystemCallFilter=~uname:EPERM\nSystemCallErrorNumber=EPERM",
+    "SystemCallFilter=@system-service\nSystemCallFilter=~uname:EPERM\nSystemCallErrorNumber=EPERM",
+    "SystemCallFilter=@system-service\nSystemCallFilter=~uname:kill",
+    "SystemCallFilter=@system-service\nSystemCallFilter=~bpf:ENOSYS",
+    "SystemCallFilter=@system-service\nSystemCallFilter=~_sysctl:ENOSYS",
+    "SystemCallFilter=~@clock:ENOSYS\nProtectClock=yes",
+    "SystemCallFilter=~@clock:EPERM @raw-io:ENOSYS\nProtectClock=yes\nPrivateDevices=yes",
+    "SystemCallFilter=~chmod:EACCES openat2:EPERM fchmodat2:EPERM\nRestrictSUIDSGID=yes",
+    "SystemCallFilter=@system-service\nSystemCallArchitectures=native",
+    "SystemCallFilter=@system-service\nSystemCallArchitectures=x86\nLockPersonality=yes",
+    "SystemCallFilter=@system-service\nExecStart=+/run/ut/idler",
+    "SystemCallFilter=@system-service\nExecStart=!/run/ut/idler",
+    "SystemCallFilter=@system-service\nType=exec",
+    "SystemCallFilter=@basic-io\nSystemCallFilter=~write\nType=exec",
+    "SystemCallFilter=@aio @basic-io @chown @clock @cpu-emulation @debug @file-system @io-event",
+    "SystemCallFilter=@ipc @keyring @memlock @module @mount @network-io @obsolete @pkey @privileged",
+    "SystemCallFilter=@process @raw-io @reboot @resources @sandbox @setuid @signal @swap @sync @timer",
+    "SystemCallFilter=~@aio @basic-io @chown @clock @cpu-emulation @debug\nSystemCallFilter=read close",
+    "SystemCallFilter=~@ipc @keyring @memlock @module @mount @network-io @obsolete @pkey",
+    "SystemCallFilter=~@raw-io @reboot @resources @sandbox @setuid @swap @sync @timer",
+];
+
+/// Everything, and all settings together.
+pub fn table() -> Vec<String> {
+    let booleans: Vec<&str> = SINGLE.iter().copied().filter(|line| line.ends_with("=yes")).collect();
+    let mut all: Vec<String> = [SINGLE, FILTERS].concat().into_iter().map(str::to_owned).collect();
+    all.push(booleans.join("\n"));
+    all.push(booleans.join("\n") + "\nSystemCallFilter=@system-service\nSystemCallErrorNumber=EACCES");
+    all
+}
+
+/// Settings put together by chance, always the same.
+pub fn random(_systemd: u32) -> Vec<String> {
+    Vec::new()
+}
+
+/// Whether systemd fails to install the filters (228/SECCOMP).
+pub fn cannot_start(_settings: &str, _systemd: u32) -> bool {
+    false
+}
