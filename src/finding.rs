@@ -41,6 +41,10 @@ pub enum Code {
     UnknownFamily,
     /// A type of namespaces that systemd does not know.
     UnknownNamespace,
+    /// Links of a unit that lead round in a circle.
+    AliasLoop,
+    /// A unit file that could not be opened.
+    UnreadableUnit,
     /// A drop-in that could not be read.
     UnreadableDropIn,
     /// A drop-in that is not read, because a mask of the same name stands in a directory above.
@@ -61,7 +65,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, as unitfix(1) lists them.
-    pub const ALL: [Code; 19] = [
+    pub const ALL: [Code; 21] = [
         Code::BadLine,
         Code::BadSection,
         Code::InvalidUtf8,
@@ -73,6 +77,8 @@ impl Code {
         Code::UnknownArchitecture,
         Code::UnknownFamily,
         Code::UnknownNamespace,
+        Code::AliasLoop,
+        Code::UnreadableUnit,
         Code::UnreadableDropIn,
         Code::MaskedDropIn,
         Code::RelativeDropInDirectory,
@@ -98,6 +104,8 @@ impl Code {
             Code::UnknownArchitecture => "unknown-architecture",
             Code::UnknownFamily => "unknown-family",
             Code::UnknownNamespace => "unknown-namespace",
+            Code::AliasLoop => "alias-loop",
+            Code::UnreadableUnit => "unreadable-unit",
             Code::UnreadableDropIn => "unreadable-drop-in",
             Code::MaskedDropIn => "masked-drop-in",
             Code::RelativeDropInDirectory => "relative-drop-in-directory",
