@@ -37,8 +37,18 @@ pub enum Code {
     BadErrno,
     /// An architecture that systemd does not know.
     UnknownArchitecture,
+    /// An address family that systemd does not know.
+    UnknownFamily,
+    /// A type of namespaces that systemd does not know.
+    UnknownNamespace,
+    /// Links of a unit that lead round in a circle.
+    AliasLoop,
+    /// A unit file that could not be opened.
+    UnreadableUnit,
     /// A drop-in that could not be read.
     UnreadableDropIn,
+    /// A drop-in that is not read, because a mask of the same name stands in a directory above.
+    MaskedDropIn,
     /// A drop-in directory that is a relative symbolic link, which systemd from 252 on ignores.
     RelativeDropInDirectory,
     /// A quoted value that does not end, or an escape that does not exist.
@@ -55,7 +65,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, as unitfix(1) lists them.
-    pub const ALL: [Code; 16] = [
+    pub const ALL: [Code; 21] = [
         Code::BadLine,
         Code::BadSection,
         Code::InvalidUtf8,
@@ -65,7 +75,12 @@ impl Code {
         Code::UnknownGroup,
         Code::BadErrno,
         Code::UnknownArchitecture,
+        Code::UnknownFamily,
+        Code::UnknownNamespace,
+        Code::AliasLoop,
+        Code::UnreadableUnit,
         Code::UnreadableDropIn,
+        Code::MaskedDropIn,
         Code::RelativeDropInDirectory,
         Code::BadQuoting,
         Code::PolicyDiffers,
@@ -87,7 +102,12 @@ impl Code {
             Code::UnknownGroup => "unknown-group",
             Code::BadErrno => "bad-errno",
             Code::UnknownArchitecture => "unknown-architecture",
+            Code::UnknownFamily => "unknown-family",
+            Code::UnknownNamespace => "unknown-namespace",
+            Code::AliasLoop => "alias-loop",
+            Code::UnreadableUnit => "unreadable-unit",
             Code::UnreadableDropIn => "unreadable-drop-in",
+            Code::MaskedDropIn => "masked-drop-in",
             Code::RelativeDropInDirectory => "relative-drop-in-directory",
             Code::BadQuoting => "bad-quoting",
             Code::PolicyDiffers => "policy-differs",

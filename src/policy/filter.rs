@@ -1,13 +1,15 @@
-//! `SystemCallFilter=`: the list of calls, its kind, and which token put each name there.
+//! `SystemCallFilter=` and `SystemCallLog=`: the list of calls, its kind, and which token put each name there.
 
+use super::errno::parse_action;
+use super::words::{Quotes, words};
 use super::{Action, Because, Decision, Token};
 use crate::finding::{Code, Finding};
 use crate::syscalls::Groups;
 use crate::unit::{Setting, Unit};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
-const SETTING: &str = "SystemCallFilter";
+const FILTER: &str = "SystemCallFilter";
+const LOG: &str = "SystemCallLog";
 
 /// From this version on an entry with an errno is kept on an allow list, and one without `~` is refused.
 const ERRNO_ON_ALLOW_LISTS_FROM: u32 = 248;
@@ -59,8 +61,18 @@ impl List {
 
 impl Filter {
     pub(super) fn evaluate(unit: &Unit, groups: &Groups, findings: &mut Vec<Finding>) -> Self {
-        let mut builder = Builder { groups, findings, filter: Filter::None };
-        for setting in unit.service(SETTING) {
+        Self::read(FILTER, unit, groups, findings)
+    }
+
+    /// `SystemCallLog=`: the calls that leave a record. The same syntax, but no errnos, and an allow list (of what
+    /// is logged) has no `@default` of itself.
+    pub(super) fn evaluate_log(unit: &Unit, groups: &Groups, findings: &mut Vec<Finding>) -> Self {
+        Self::read(LOG, unit, groups, findings)
+    }
+
+    fn read(name: &'static str, unit: &Unit, groups: &Groups, findings: &mut Vec<Finding>) -> Self {
+        let mut builder = Builder { setting: name, groups, findings, filter: Filter::None };
+        for setting in unit.service(name) {
             builder.line(setting);
         }
         builder.filter
@@ -82,6 +94,12 @@ impl Filter {
             Filter::None => None,
             Filter::Allow(list) | Filter::Deny(list) => Some(list),
         }
+    }
+
+    /// The token that made it a list of what is allowed, or of what is denied.
+    #[must_use]
+    pub fn first(&self) -> Option<&Token> {
+        self.list()?.first.as_ref()
     }
 
     /// Whether a name stands on the list.
@@ -167,8 +185,9 @@ fn shown(name: &str, action: Option<Action>) -> String {
     }
 }
 
-/// Follows `config_parse_syscall_filter()` line by line.
+/// Follows `config_parse_syscall_filter()` and `config_parse_syscall_log()` line by line.
 struct Builder<'a> {
+    setting: &'static str,
     groups: &'a Groups,
     findings: &'a mut Vec<Finding>,
     filter: Filter,
@@ -195,20 +214,30 @@ impl Builder<'_> {
         if matches!(self.filter, Filter::None) {
             self.start(invert, setting);
         }
-        for word in words(body) {
+        let words = words(body, Quotes::Literal);
+        for word in words.found {
             let range = word.range.start + offset..word.range.end + offset;
-            let token = Token { text: word.text.clone(), setting: SETTING, span: setting.value.span(range) };
+            let span = setting.value.span(range);
+            let token = Token { text: word.text.clone(), setting: self.setting, span };
             self.word(&word.text, invert, token);
+        }
+        if let Some(range) = words.broken {
+            let range = range.start + offset..range.end + offset;
+            self.findings.push(super::broken_words(&setting.value, range));
         }
     }
 
     /// The first line that is not empty fixes the kind; an allow list begins with `@default`.
     fn start(&mut self, invert: bool, setting: &Setting) {
-        let first =
-            Some(Token { text: setting.value.text.clone(), setting: SETTING, span: setting.value.whole() });
+        let value = &setting.value;
+        let first = Some(Token { text: value.text.clone(), setting: self.setting, span: value.whole() });
         let mut list = List { first: first.clone(), ..List::default() };
         if invert {
             self.filter = Filter::Deny(list);
+            return;
+        }
+        if self.setting == LOG {
+            self.filter = Filter::Allow(list);
             return;
         }
         let default = self.groups.members("@default").into_iter().flatten();
@@ -235,6 +264,12 @@ impl Builder<'_> {
                 }
             },
         };
+        if action.is_some() && self.setting == LOG {
+            let message =
+                format!("'{text}' carries an errno, which {LOG}= does not take: systemd ignores the word");
+            self.findings.push(Finding::warning(Code::BadErrno, message, Some(token.span)));
+            return;
+        }
         if action.is_some() && !invert && self.groups.systemd >= ERRNO_ON_ALLOW_LISTS_FROM {
             let message = format!("'{text}' allows a call and carries an errno: systemd ignores the word");
             self.findings.push(Finding::warning(Code::BadErrno, message, Some(token.span)));
@@ -278,59 +313,4 @@ impl Builder<'_> {
             list.removed.insert(word.name.to_owned(), word.token.clone());
         }
     }
-}
-
-/// An errno or `kill`, as `parse_errno()` and `seccomp_parse_errno_or_action()` read it.
-pub(super) fn parse_action(text: &str) -> Option<Action> {
-    if text == "kill" {
-        return Some(Action::Kill);
-    }
-    if let Ok(number) = text.parse::<u16>() {
-        return (number <= ERRNO_MAX).then_some(Action::Errno(number)); // ERRNO_MAX of systemd is 4095
-    }
-    let wanted = text.to_ascii_uppercase();
-    let wanted = match wanted.as_str() {
-        "EWOULDBLOCK" => "EAGAIN", // errno(3): the same numbers
-        "EDEADLOCK" => "EDEADLK",
-        "ENOTSUP" => "EOPNOTSUPP",
-        other => other,
-    };
-    (1..=ERRNO_MAX).find(|n| named(*n, wanted)).map(Action::Errno)
-}
-
-const ERRNO_MAX: u16 = 4095;
-
-fn named(number: u16, wanted: &str) -> bool {
-    let errno = nix::errno::Errno::from_raw(number.into());
-    errno != nix::errno::Errno::UnknownErrno && format!("{errno:?}") == wanted
-}
-
-/// A word of a list and its place in the text.
-pub(super) struct Found {
-    pub(super) text: String,
-    pub(super) range: Range<usize>,
-}
-
-/// Words as `extract_first_word()` without flags finds them: white space separates, quotes are literal, a
-/// backslash vanishes and keeps the character behind it.
-pub(super) fn words(text: &str) -> Vec<Found> {
-    let mut out: Vec<Found> = Vec::new();
-    let mut current: Option<Found> = None;
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        if c.is_ascii_whitespace() {
-            out.extend(current.take());
-            continue;
-        }
-        let word = current.get_or_insert_with(|| Found { text: String::new(), range: at..at });
-        let (end, literal) = if c == '\\' {
-            chars.next().map_or((at + 1, None), |(next, escaped)| (next + escaped.len_utf8(), Some(escaped)))
-        } else {
-            (at + c.len_utf8(), Some(c))
-        };
-        word.text.extend(literal);
-        word.range.end = end;
-    }
-    out.extend(current);
-    out
 }

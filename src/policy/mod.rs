@@ -2,19 +2,29 @@
 //! systemd.exec(5) "System Call Filtering"; `seccomp_parse_syscall_filter()` in src/shared/seccomp-util.c.
 
 mod answer;
+pub mod architectures;
 mod enforced;
+mod errno;
+pub mod families;
 mod filter;
+pub mod namespaces;
+mod no_new_privileges;
 mod restriction;
+pub mod show;
+mod words;
 
 pub use answer::{Answer, Compare, ForArguments, Test};
+pub use errno::errno_name;
 pub use filter::Filter;
+pub use no_new_privileges::NoNewPrivileges;
 pub use restriction::Restriction;
 
 use crate::finding::{Code, Finding};
 use crate::syscalls::{Arch, Groups};
-use crate::unit::{Span, Unit};
+use crate::unit::{Span, Unit, Value};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,15 +66,6 @@ impl Action {
     #[must_use]
     pub fn denies(self) -> bool {
         matches!(self, Action::Errno(_) | Action::Kill)
-    }
-}
-
-/// The name of an errno, or its number where it has none.
-#[must_use]
-pub fn errno_name(number: u16) -> String {
-    match nix::errno::Errno::from_raw(number.into()) {
-        nix::errno::Errno::UnknownErrno => number.to_string(),
-        known => format!("{known:?}"),
     }
 }
 
@@ -136,6 +137,11 @@ pub struct Policy {
     pub architectures: Option<(BTreeSet<Arch>, Token)>,
     /// The other settings that install seccomp filters, in the order in which systemd installs them.
     pub restrictions: Vec<Restriction>,
+    /// `SystemCallLog=`: the calls that leave a record. On a list of what is allowed is what leaves one, on a list of
+    /// what is denied what leaves none.
+    pub log: Filter,
+    /// Whether the unit's processes and their children can gain no privileges by running a program.
+    pub no_new_privileges: Option<NoNewPrivileges>,
     /// The version of systemd whose rules apply.
     pub systemd: u32,
     /// What is wrong with the settings.
@@ -152,11 +158,25 @@ impl Policy {
     pub fn evaluate(unit: &Unit, groups: &Groups) -> Self {
         let mut findings = Vec::new();
         let filter = Filter::evaluate(unit, groups, &mut findings);
-        let default = default_action(unit, &mut findings);
-        let architectures = architectures(unit, &mut findings);
+        let default = errno::default_action(unit, &mut findings);
+        let architectures =
+            architectures::Architectures::evaluate(unit, groups.systemd, &mut findings).admitted();
         let known = (groups.systemd >= ENOSYS_FOR_UNKNOWN_FROM).then(|| known(groups)).flatten();
-        let restrictions = Restriction::all(unit, groups);
-        Policy { filter, default, architectures, restrictions, systemd: groups.systemd, findings, known }
+        let restrictions = Restriction::all(unit, groups, &mut findings);
+        let log = Filter::evaluate_log(unit, groups, &mut findings);
+        let mut policy = Policy {
+            filter,
+            default,
+            architectures,
+            restrictions,
+            log,
+            no_new_privileges: None,
+            systemd: groups.systemd,
+            findings,
+            known,
+        };
+        policy.no_new_privileges = NoNewPrivileges::of(unit, &policy);
+        policy
     }
 }
 
@@ -174,66 +194,22 @@ fn known(groups: &Groups) -> Option<BTreeSet<String>> {
     Some(groups.members("@known")?.iter().filter(counts).cloned().collect())
 }
 
-/// `SystemCallErrorNumber=`: the last line counts; empty or `kill` kills.
-fn default_action(unit: &Unit, findings: &mut Vec<Finding>) -> Action {
-    let mut action = Action::Kill;
-    for setting in unit.service("SystemCallErrorNumber") {
-        match filter::parse_action(&setting.value.text) {
-            _ if setting.value.text.is_empty() => action = Action::Kill,
-            Some(parsed) if parsed != Action::Errno(0) => action = parsed,
-            _ => {
-                let message = format!("'{}' is no errno: the line is ignored", setting.value.text);
-                findings.push(Finding::warning(Code::BadErrno, message, Some(setting.value.whole())));
-            }
-        }
-    }
-    action
+/// The manager stops reading a list in the middle.
+fn broken_words(value: &Value, range: Range<usize>) -> Finding {
+    let message =
+        "systemd reads this line no further: a quotation does not end, or nothing follows the backslash";
+    Finding::warning(Code::BadQuoting, message, Some(value.span(range)))
 }
 
-/// `SystemCallArchitectures=`: the lines add up; an empty one takes all back.
-fn architectures(unit: &Unit, findings: &mut Vec<Finding>) -> Option<(BTreeSet<Arch>, Token)> {
-    let mut out: Option<(BTreeSet<Arch>, Token)> = None;
-    for setting in unit.service("SystemCallArchitectures") {
-        if setting.value.text.is_empty() {
-            out = None;
-        }
-        for word in filter::words(&setting.value.text) {
-            let span = setting.value.span(word.range.clone());
-            let token = Token { text: word.text.clone(), setting: "SystemCallArchitectures", span };
-            match Arch::from_systemd_name(&word.text) {
-                Some(arch) => {
-                    let (set, last) = out.get_or_insert_with(|| (BTreeSet::new(), token.clone()));
-                    set.insert(arch);
-                    *last = token;
-                }
-                None if KNOWN_ELSEWHERE.contains(&word.text.as_str()) => {
-                    out.get_or_insert_with(|| (BTreeSet::new(), token));
-                }
-                None => {
-                    let message =
-                        format!("'{}' is no architecture that systemd knows: it is ignored", word.text);
-                    findings.push(Finding::warning(Code::UnknownArchitecture, message, Some(token.span)));
-                }
-            }
-        }
-    }
-    out
-}
+#[cfg(test)]
+mod tests {
+    use crate::unit::{SourceFile, Unit, UnitName, syntax};
 
-/// Architectures that systemd knows and whose calls unitfix has no names for (`seccomp_arch_from_string()`).
-const KNOWN_ELSEWHERE: [&str; 14] = [
-    "mips",
-    "mips64",
-    "mips64-n32",
-    "mips-le",
-    "mips64-le",
-    "mips64-le-n32",
-    "loongarch64",
-    "parisc",
-    "parisc64",
-    "ppc",
-    "ppc64",
-    "ppc64-le",
-    "s390",
-    "s390x",
-];
+    /// A unit of one file, whose line 1 is the header of the section.
+    pub(super) fn unit(lines: &str) -> Unit {
+        let fragment = SourceFile::new("/etc/systemd/system/x.service", format!("[Service]\n{lines}\n"));
+        let settings = syntax::parse(&fragment).settings;
+        let name = UnitName::parse("x.service").unwrap();
+        Unit { name, fragment, drop_ins: vec![], settings, findings: vec![] }
+    }
+}
