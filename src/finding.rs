@@ -59,6 +59,10 @@ pub enum Code {
     UnknownFamily,
     /// A type of namespaces that systemd does not know.
     UnknownNamespace,
+    /// Links of a unit that lead round in a circle.
+    AliasLoop,
+    /// A unit file that could not be opened.
+    UnreadableUnit,
     /// A drop-in that could not be read.
     UnreadableDropIn,
     /// A drop-in that is not read, because a mask of the same name stands in a directory above.
@@ -81,7 +85,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, as unitfix(1) lists them.
-    pub const ALL: [Code; 29] = [
+    pub const ALL: [Code; 31] = [
         Code::BadLine,
         Code::BadSection,
         Code::InvalidUtf8,
@@ -102,6 +106,8 @@ impl Code {
         Code::UnknownArchitecture,
         Code::UnknownFamily,
         Code::UnknownNamespace,
+        Code::AliasLoop,
+        Code::UnreadableUnit,
         Code::UnreadableDropIn,
         Code::MaskedDropIn,
         Code::RelativeDropInDirectory,
@@ -137,6 +143,8 @@ impl Code {
             Code::UnknownArchitecture => "unknown-architecture",
             Code::UnknownFamily => "unknown-family",
             Code::UnknownNamespace => "unknown-namespace",
+            Code::AliasLoop => "alias-loop",
+            Code::UnreadableUnit => "unreadable-unit",
             Code::UnreadableDropIn => "unreadable-drop-in",
             Code::MaskedDropIn => "masked-drop-in",
             Code::RelativeDropInDirectory => "relative-drop-in-directory",
@@ -175,7 +183,8 @@ impl Code {
             Code::UnknownArchitecture => "Write an architecture of systemd.exec(5), for example native",
             Code::UnknownNamespace => "Write a type of systemd.exec(5), for example user",
             Code::MaskedDropIn => "Remove the mask, if the drop-in is to count",
-            Code::UnreadableDropIn => "Look at its permissions and at the disk",
+            Code::AliasLoop => "Remove one of the links",
+            Code::UnreadableDropIn | Code::UnreadableUnit => "Look at its permissions and at the disk",
             Code::RelativeDropInDirectory => "Make it a real directory, or an absolute link",
             Code::BadQuoting => "Close the quotation",
             Code::PolicyDiffers => "Look at `systemctl show` for what is enforced",

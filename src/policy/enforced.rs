@@ -17,6 +17,7 @@ impl Policy {
     pub fn answer(&self, call: Call) -> Answer {
         let mut layers: Vec<Layer> =
             self.restrictions.iter().filter_map(|restriction| restriction.layer(call)).collect();
+        layers.extend(self.log_layer(call));
         layers.push(self.filter_layer(call));
         layers.extend(self.foreign(call).map(Layer::always));
         Answer::combine(call.arch, &layers)
@@ -56,14 +57,43 @@ impl Policy {
     }
 
     fn filter_layer(&self, call: Call) -> Layer {
-        if let Some(decision) = self.name(call).and_then(|name| self.rule(name)) {
+        self.by_name(call, |name| self.rule(name), || self.without_a_rule(call))
+    }
+
+    /// What `SystemCallLog=` does with a call (`apply_syscall_log()`).
+    fn log_layer(&self, call: Call) -> Option<Layer> {
+        let actions = match &self.log {
+            log if !log.exists() => return None,
+            Filter::Allow(_) => [Action::Allow, Action::Log],
+            _ => [Action::Log, Action::Allow],
+        };
+        let because = |name| match self.log.decide(name, Action::Allow).token() {
+            Some(token) => Because::Restricted(token.clone()),
+            None => Because::NoFilter,
+        };
+        let listed = |name| {
+            let decision = || Decision { action: actions[1], because: because(Some(name)) };
+            self.log.lists(name).then(decision)
+        };
+        let otherwise = || Decision { action: actions[0], because: because(None) };
+        Some(self.by_name(call, listed, otherwise))
+    }
+
+    /// A filter that has rules for names.
+    fn by_name(
+        &self,
+        call: Call,
+        rule: impl Fn(&'static str) -> Option<Decision>,
+        otherwise: impl Fn() -> Decision,
+    ) -> Layer {
+        if let Some(decision) = self.name(call).and_then(&rule) {
             return Layer::always(decision); // whatever is said about the calls that it stands for
         }
         let stands_for = call.stands_for().iter().filter_map(|(name, value)| {
             let test = Test { argument: 0, compare: Compare::Equal(u64::from(*value)), words: name };
-            Some(ForArguments { when: vec![test], decision: self.rule(name)? })
+            Some(ForArguments { when: vec![test], decision: rule(name)? })
         });
-        Layer { for_arguments: stands_for.collect(), otherwise: self.without_a_rule(call) }
+        Layer { for_arguments: stands_for.collect(), otherwise: otherwise() }
     }
 
     /// The name that has this number in libseccomp's tables.

@@ -107,6 +107,12 @@ impl Filter {
         entries.filter_map(|(name, entry)| Some((name.as_str(), entry.action?, entry.token.as_ref())))
     }
 
+    /// The token that made it a list of what is allowed, or of what is denied.
+    #[must_use]
+    pub fn first(&self) -> Option<&Token> {
+        self.list()?.first.as_ref()
+    }
+
     /// Whether a name stands on the list.
     #[must_use]
     pub fn lists(&self, name: &str) -> bool {

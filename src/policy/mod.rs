@@ -9,6 +9,7 @@ pub mod families;
 mod filter;
 mod lint;
 pub mod namespaces;
+mod no_new_privileges;
 mod restriction;
 pub mod show;
 mod words;
@@ -17,6 +18,7 @@ pub use answer::{Answer, Compare, ForArguments, Test};
 pub use errno::errno_name;
 pub use filter::Filter;
 pub use lint::SETTINGS;
+pub use no_new_privileges::NoNewPrivileges;
 pub use restriction::Restriction;
 
 use crate::finding::{Code, Finding};
@@ -137,6 +139,11 @@ pub struct Policy {
     pub architectures: Option<(BTreeSet<Arch>, Token)>,
     /// The other settings that install seccomp filters, in the order in which systemd installs them.
     pub restrictions: Vec<Restriction>,
+    /// `SystemCallLog=`: the calls that leave a record. On a list of what is allowed is what leaves one, on a list of
+    /// what is denied what leaves none.
+    pub log: Filter,
+    /// Whether the unit's processes and their children can gain no privileges by running a program.
+    pub no_new_privileges: Option<NoNewPrivileges>,
     /// The version of systemd whose rules apply.
     pub systemd: u32,
     /// What is wrong with the settings.
@@ -157,9 +164,20 @@ impl Policy {
         let architectures =
             architectures::Architectures::evaluate(unit, groups.systemd, &mut findings).admitted();
         let known = (groups.systemd >= ENOSYS_FOR_UNKNOWN_FROM).then(|| known(groups)).flatten();
-        let restrictions = Restriction::all(unit, groups);
-        let mut policy =
-            Policy { filter, default, architectures, restrictions, systemd: groups.systemd, findings, known };
+        let restrictions = Restriction::all(unit, groups, &mut findings);
+        let log = Filter::evaluate_log(unit, groups, &mut findings);
+        let mut policy = Policy {
+            filter,
+            default,
+            architectures,
+            restrictions,
+            log,
+            no_new_privileges: None,
+            systemd: groups.systemd,
+            findings,
+            known,
+        };
+        policy.no_new_privileges = NoNewPrivileges::of(unit, &policy);
         let found = lint::lint(unit, &policy);
         policy.findings.extend(found);
         policy

@@ -80,6 +80,21 @@ impl NamespaceType {
         }
     }
 
+    /// The name of [`NamespaceType::clone_flag`].
+    #[must_use]
+    pub const fn clone_flag_name(self) -> &'static str {
+        match self {
+            NamespaceType::Cgroup => "CLONE_NEWCGROUP",
+            NamespaceType::Ipc => "CLONE_NEWIPC",
+            NamespaceType::Net => "CLONE_NEWNET",
+            NamespaceType::Mnt => "CLONE_NEWNS",
+            NamespaceType::Pid => "CLONE_NEWPID",
+            NamespaceType::User => "CLONE_NEWUSER",
+            NamespaceType::Uts => "CLONE_NEWUTS",
+            NamespaceType::Time => "CLONE_NEWTIME",
+        }
+    }
+
     fn from_name(name: &str, version: u32) -> Option<Self> {
         let found = NamespaceType::ALL.into_iter().find(|t| t.name() == name)?;
         (found != NamespaceType::Time || version >= TIME_FROM).then_some(found)
@@ -168,6 +183,13 @@ impl Namespaces {
     pub fn restricts(&self) -> bool {
         let all = NamespaceType::all(self.version);
         self.retained.as_ref().is_some_and(|retained| !retained.is_superset(&all))
+    }
+
+    /// Whether a type that belongs to all types is retained; if none is, setns(2) is forbidden altogether.
+    #[must_use]
+    pub fn retains_some(&self) -> bool {
+        let all = NamespaceType::all(self.version);
+        self.retained.as_ref().is_none_or(|retained| !retained.is_disjoint(&all))
     }
 
     /// Whether namespaces of a type may be made and joined.

@@ -3,7 +3,10 @@
 //! `seccomp_*()` in src/shared/seccomp-util.c. What is said here was compared with the installed filters.
 
 use super::answer::{Compare, ForArguments, Layer, Test};
+use super::families::{AddressFamilies, Family};
+use super::namespaces::{NamespaceType, Namespaces};
 use super::{Action, Because, Decision, Token};
+use crate::finding::Finding;
 use crate::syscalls::{Arch, Call, Groups};
 use crate::unit::Unit;
 
@@ -27,15 +30,22 @@ pub(super) struct Rule {
     archs: Option<&'static [Arch]>,
     when: Vec<Test>,
     action: Action,
+    /// The word that decides, where it is another than that of the restriction.
+    token: Option<Token>,
 }
 
 const EPERM: Action = Action::Errno(1);
 const EACCES: Action = Action::Errno(13);
 pub(super) const ENOSYS: Action = Action::Errno(38);
+const EAFNOSUPPORT: Action = Action::Errno(97);
 
 impl Rule {
     pub(super) fn new(call: &str, action: Action, when: &[Test]) -> Self {
-        Rule { call: call.to_owned(), archs: None, when: when.to_vec(), action }
+        Rule { call: call.to_owned(), archs: None, when: when.to_vec(), action, token: None }
+    }
+
+    fn by(self, token: Option<&Token>) -> Self {
+        Rule { token: token.cloned(), ..self }
     }
 
     pub(super) fn on(self, archs: &'static [Arch]) -> Self {
@@ -49,14 +59,15 @@ impl Rule {
 
 impl Restriction {
     /// The settings of a unit that install a filter, in the order in which systemd installs them.
-    pub(super) fn all(unit: &Unit, groups: &Groups) -> Vec<Self> {
+    pub(super) fn all(unit: &Unit, groups: &Groups, findings: &mut Vec<Finding>) -> Vec<Self> {
         let on = |setting, forbids, rules: Vec<Rule>| {
             let token = turned_on(unit, setting)?;
             Some(Restriction { token, forbids, filters: true, rules })
         };
         let group = |name| of_group(groups, name);
         [
-            on("ProtectHostname", "changing the host name", protect_hostname()),
+            protect_hostname(unit),
+            restrict_address_families(&AddressFamilies::evaluate(unit, groups.systemd, findings)),
             on(
                 "MemoryDenyWriteExecute",
                 "making memory executable",
@@ -65,6 +76,7 @@ impl Restriction {
             .map(|it| Restriction { filters: groups.systemd < KERNEL_DENIES_WRITE_EXECUTE_FROM, ..it }),
             on("RestrictRealtime", "real-time scheduling", restrict_realtime(groups.systemd)),
             set_user_id_bits(unit, groups),
+            restrict_namespaces(&Namespaces::evaluate(unit, groups.systemd, findings), groups.systemd),
             on("ProtectKernelTunables", "the old sysctl call", protect_kernel_tunables()),
             on("ProtectKernelModules", "loading kernel modules", group("@module")),
             on("ProtectKernelLogs", "the kernel log", vec![Rule::new("syslog", EPERM, &[])]),
@@ -82,7 +94,8 @@ impl Restriction {
         let name = call.name()?;
         let mut for_arguments = Vec::new();
         for rule in self.rules.iter().filter(|rule| rule.applies(call.arch, name)) {
-            let because = Because::Restricted(self.token.clone());
+            let token = rule.token.as_ref().unwrap_or(&self.token);
+            let because = Because::Restricted(token.clone());
             let decision = Decision { action: rule.action, because };
             if rule.when.is_empty() {
                 return Some(Layer::always(decision)); // libseccomp drops the tests of other rules
@@ -124,8 +137,77 @@ fn of_group(groups: &Groups, name: &str) -> Vec<Rule> {
 }
 
 /// `seccomp_protect_hostname()`
-fn protect_hostname() -> Vec<Rule> {
-    vec![Rule::new("sethostname", EPERM, &[]), Rule::new("setdomainname", EPERM, &[])]
+fn protect_hostname(unit: &Unit) -> Option<Restriction> {
+    Some(Restriction {
+        token: turned_on(unit, "ProtectHostname")?,
+        forbids: "changing the host name",
+        filters: true,
+        rules: vec![Rule::new("sethostname", EPERM, &[]), Rule::new("setdomainname", EPERM, &[])],
+    })
+}
+
+/// `seccomp_restrict_address_families()`. 32-bit x86 is left alone: there socket(2) may be a `socketcall`.
+fn restrict_address_families(families: &AddressFamilies) -> Option<Restriction> {
+    const ARCHS: &[Arch] = &[Arch::X86_64, Arch::X32, Arch::Arm64, Arch::Arm, Arch::Riscv64];
+    let rule = |compare: Option<Compare>, family: Family| {
+        let test = compare.map(|compare| test(1, compare, family.name().unwrap_or("another")));
+        let when: Vec<Test> = test.into_iter().collect();
+        Rule::new("socket", EAFNOSUPPORT, &when).on(ARCHS).by(families.token(family))
+    };
+    let number = |family: Family| u64::from(family.number());
+    let first = families.families().next();
+    let rules: Vec<Rule> = match (families.allow, first, families.families().last()) {
+        _ if !families.restricts() => return None,
+        (false, ..) => {
+            families.families().map(|family| rule(Some(Compare::Equal(number(family))), family)).collect()
+        }
+        (true, Some(first), Some(last)) => {
+            let between = (first.number()..last.number()).map(Family::new);
+            let mut rules = vec![
+                rule(Some(Compare::Less(number(first))), first),
+                rule(Some(Compare::Greater(number(last))), last),
+            ];
+            let missing = between.filter(|family| !families.allows(*family));
+            rules.extend(missing.map(|family| rule(Some(Compare::Equal(number(family))), family)));
+            rules
+        }
+        (true, ..) => vec![rule(None, Family::new(0))],
+    };
+    let token = families.token(Family::new(0))?.clone();
+    Some(Restriction { token, forbids: "other kinds of sockets", filters: true, rules })
+}
+
+/// From this version on `clone3`, whose flags are behind a pointer, is said not to be there (seen on 252, not on 247).
+const CLONE3_FROM: u32 = 248;
+
+/// `seccomp_restrict_namespaces()`
+fn restrict_namespaces(namespaces: &Namespaces, systemd: u32) -> Option<Restriction> {
+    let all = NamespaceType::ALL;
+    let forbidden: Vec<NamespaceType> = all.into_iter().filter(|t| !namespaces.allows(*t)).collect();
+    let token = namespaces.token(*forbidden.first()?)?.clone();
+    let mut rules = Vec::new();
+    if systemd >= CLONE3_FROM {
+        rules.push(Rule::new("clone3", ENOSYS, &[]));
+    }
+    let retains_some = namespaces.retains_some();
+    if retains_some {
+        let any = test(2, Compare::Equal(0), "0, any type of namespace");
+        rules.push(Rule::new("setns", EPERM, &[any]));
+    } else {
+        rules.push(Rule::new("setns", EPERM, &[]));
+    }
+    for namespace in forbidden {
+        let has = Compare::Has(u64::from(namespace.clone_flag()));
+        let rule = |call, argument| {
+            Rule::new(call, EPERM, &[test(argument, has, namespace.clone_flag_name())])
+                .by(namespaces.token(namespace))
+        };
+        rules.extend([rule("unshare", 1), rule("clone", 1)]);
+        if retains_some {
+            rules.push(rule("setns", 2));
+        }
+    }
+    Some(Restriction { token, forbids: "namespaces", filters: true, rules })
 }
 
 /// `seccomp_protect_sysctl()`

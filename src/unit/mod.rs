@@ -1,14 +1,18 @@
 //! Units: every setting of a service in load order, each with file, line and column.
 
+mod drop_ins;
 pub mod environment;
+mod examine;
 pub mod exec;
 mod name;
-pub mod search;
+mod search;
 mod source;
 pub mod specifiers;
 pub mod syntax;
 
+pub use examine::{Examined, LoadState};
 pub use name::{BadName, UnitName};
+pub use search::NameMap;
 pub use source::{SourceFile, Span};
 pub use syntax::{Setting, Value};
 
@@ -63,6 +67,9 @@ pub enum LoadError {
         /// Why.
         error: std::io::Error,
     },
+    /// There is a unit file, but it cannot be opened: a link that leads nowhere, or no permission.
+    #[error("{0}")]
+    Unreadable(String),
     /// The unit file itself is so broken that systemd refuses it.
     #[error("{place}: {message}, and refuses to load the unit")]
     Broken {
@@ -79,10 +86,20 @@ pub enum LoadError {
 impl Unit {
     /// Find and load a unit in a root folder, without a manager, as systemd of this major version would.
     pub fn find(root: &Root, name: &UnitName, version: u32) -> Result<Self, LoadError> {
-        let files = search::find(root, name, version)?;
-        let mut unit = Unit::load(root, files.name, &files.fragment, &files.drop_ins)?;
-        unit.findings.extend(files.findings);
-        Ok(unit)
+        let found = Unit::examine(root, name, version);
+        let unit = found.unit;
+        match found.state {
+            LoadState::Loaded => Ok(unit),
+            LoadState::Masked(path) => Err(LoadError::Masked { name: name.to_string(), path }),
+            LoadState::Broken { place, message } => Err(LoadError::Broken { place, message }),
+            LoadState::NotFound if unit.findings.iter().any(|f| f.code == Code::AliasLoop) => {
+                Err(LoadError::AliasLoop { name: name.to_string() })
+            }
+            LoadState::NotFound => match unit.findings.into_iter().next() {
+                Some(finding) => Err(LoadError::Unreadable(finding.message)),
+                None => Err(LoadError::NotFound { name: name.to_string() }),
+            },
+        }
     }
 
     /// Load a unit *file* and the drop-ins in the `.d` directory beside it.
@@ -98,7 +115,7 @@ impl Unit {
         };
         let folder = drop_in_folder(&path);
         let listed = root.list(&folder).map_err(|error| LoadError::Read { path: folder.clone(), error })?;
-        let drop_ins = listed.into_iter().filter(|f| search::is_drop_in(f));
+        let drop_ins = listed.into_iter().filter(|f| drop_ins::is_drop_in(f));
         let drop_ins: Vec<PathBuf> = drop_ins.map(|f| folder.join(f)).collect();
         Unit::load(&root, name, &path, &drop_ins)
     }
@@ -112,11 +129,7 @@ impl Unit {
     ) -> Result<Self, LoadError> {
         let bytes =
             root.read(fragment).map_err(|error| LoadError::Read { path: fragment.to_owned(), error })?;
-        let source = |path: &Path, bytes: Vec<u8>| {
-            let changed = root.changed(path).unwrap_or_default();
-            Arc::new(SourceFile { path: path.to_owned(), bytes, changed })
-        };
-        let fragment = source(fragment, bytes);
+        let fragment = examine::source(root, fragment, bytes);
         let mut parsed = syntax::parse(&fragment);
         if parsed.broken {
             let found = parsed.findings.pop();
@@ -132,26 +145,18 @@ impl Unit {
             settings: parsed.settings,
             findings: parsed.findings,
         };
-        for path in drop_ins {
-            match root.read(path) {
-                Ok(bytes) => unit.add_drop_in(source(path, bytes)),
-                Err(error) => {
-                    let message = format!("{}: {error}", path.display());
-                    unit.findings.push(Finding::warning(Code::UnreadableDropIn, message, None));
-                }
-            }
-        }
-        for stage in exec::Stage::ALL {
-            let found: Vec<_> =
-                unit.service(stage.key()).flat_map(|line| exec::parse(stage, line).1).collect();
-            unit.findings.extend(found);
-        }
+        unit.add_drop_ins(root, drop_ins, u32::MAX);
+        unit.check_commands();
         Ok(unit)
     }
 
     /// Add a drop-in behind all others: how a change that is not written yet would look.
     pub fn add_drop_in(&mut self, file: Arc<SourceFile>) {
-        let parsed = syntax::parse(&file);
+        self.add_drop_in_as(file, u32::MAX);
+    }
+
+    fn add_drop_in_as(&mut self, file: Arc<SourceFile>, version: u32) {
+        let parsed = syntax::parse_as(&file, version);
         self.settings.extend(parsed.settings);
         self.findings.extend(parsed.findings);
         self.drop_ins.push(file);

@@ -1,183 +1,295 @@
-//! Where systemd finds a unit and its drop-ins in a root folder, without a running manager:
-//! systemd.unit(5) "Unit File Load Path", src/basic/unit-file.c, src/shared/dropin.c.
+//! Where systemd finds a unit file in a root folder, without a running manager: systemd.unit(5) "Unit File Load
+//! Path", `unit_file_build_name_map()` and `unit_file_find_fragment()` in src/basic/unit-file.c.
 
-use super::{LoadError, UnitName};
-use crate::finding::{Code, Finding};
+use super::UnitName;
 use crate::root::{Kind, Root};
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
 
-/// The directories of the system manager, highest priority first.
-pub const SEARCH_PATH: [&str; 13] = [
-    "/etc/systemd/system.control",
-    "/run/systemd/system.control",
-    "/run/systemd/transient",
-    "/run/systemd/generator.early",
-    "/etc/systemd/system",
-    "/etc/systemd/system.attached",
-    "/run/systemd/system",
-    "/run/systemd/system.attached",
-    "/run/systemd/generator",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-    "/run/systemd/generator.late",
+/// The directories of the system manager, highest priority first, with the first version that does not look there.
+const SEARCH_PATH: [(&str, u32); 13] = [
+    ("/etc/systemd/system.control", u32::MAX),
+    ("/run/systemd/system.control", u32::MAX),
+    ("/run/systemd/transient", u32::MAX),
+    ("/run/systemd/generator.early", u32::MAX),
+    ("/etc/systemd/system", u32::MAX),
+    ("/etc/systemd/system.attached", u32::MAX),
+    ("/run/systemd/system", u32::MAX),
+    ("/run/systemd/system.attached", u32::MAX),
+    ("/run/systemd/generator", u32::MAX),
+    ("/usr/local/lib/systemd/system", u32::MAX),
+    // only where /usr is not merged, which 255 and later do not support
+    ("/lib/systemd/system", 255),
+    ("/usr/lib/systemd/system", u32::MAX),
+    ("/run/systemd/generator.late", u32::MAX),
 ];
 
-/// From this version on, a drop-in directory that is a relative link is ignored (seen on 252, not on 247).
-const RELATIVE_LINKS_IGNORED_FROM: u32 = 252;
+/// From this version on (seen on 252, not on 247), a unit file that is a link to a place outside of the search path
+/// goes by the link's own name and not by its target's, and a directory of the search path may be a link itself.
+const LINKS_KEEP_THEIR_NAME_FROM: u32 = 252;
 
-/// The files that make up a unit, in load order.
+/// From this version on (seen on 252, not on 247), the manager looks for the target of a link to a drop-in directory
+/// as if it were in `/`.
+pub(super) const LINKED_FOLDERS_FROM_ROOT_FROM: u32 = 252;
+
+/// A chain of aliases longer than this is given up (`FOLLOW_MAX`).
+const FOLLOW_MAX: usize = 8;
+
+/// What the manager knows of the unit files and drop-in directories below a root: its name map and path cache.
+/// Making it reads every directory of the search path once.
+#[derive(Debug)]
+pub struct NameMap {
+    /// The root folder it was read from.
+    pub(super) root: Root,
+    /// The major version of systemd whose rules apply.
+    pub(super) version: u32,
+    /// What each file name leads to.
+    targets: BTreeMap<String, Target>,
+    /// Every name that leads to the file of this name, that included.
+    names: BTreeMap<String, BTreeSet<String>>,
+    /// Directories that can hold drop-ins.
+    pub(super) folders: BTreeSet<PathBuf>,
+    /// Links to directories that the manager does not take for such.
+    pub(super) ignored_links: BTreeSet<PathBuf>,
+}
+
+#[derive(Debug)]
+enum Target {
+    Path(PathBuf),
+    Alias(String),
+}
+
+/// The kinds of unit names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NameKind {
+    Plain,
+    Template,
+    Instance,
+}
+
+/// Where a name leads.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Files {
-    /// The unit's own name, where it was asked for by an alias.
-    pub name: UnitName,
-    /// The unit file.
-    pub fragment: PathBuf,
-    /// The drop-ins, in the order in which they apply.
-    pub drop_ins: Vec<PathBuf>,
-    /// What was noticed on the way.
-    pub findings: Vec<Finding>,
+pub(super) enum Fragment {
+    /// To this file.
+    At(PathBuf),
+    /// Nowhere.
+    None,
+    /// Round in a circle.
+    Loop,
 }
 
-/// Find a unit's files in a root folder, as systemd of this major version would.
-pub fn find(root: &Root, name: &UnitName, version: u32) -> Result<Files, LoadError> {
-    let (fragment, real) = find_fragment(root, name)?;
-    let names = names_of(root, name, &real);
-    let (drop_ins, findings) = find_drop_ins(root, &names, version)?;
-    Ok(Files { name: real, fragment, drop_ins, findings })
-}
-
-fn directories() -> impl Iterator<Item = &'static Path> {
-    SEARCH_PATH.iter().map(Path::new)
-}
-
-/// The unit file and the unit's real name, which differs from the one asked for when that is an alias.
-fn find_fragment(root: &Root, name: &UnitName) -> Result<(PathBuf, UnitName), LoadError> {
-    let mut wanted = name.clone();
-    for _ in 0..8 {
-        // a chain of aliases longer than this is a loop
-        let Some(path) = locate(root, wanted.as_str()).or_else(|| locate(root, &wanted.template()?)) else {
-            return Err(LoadError::NotFound { name: name.to_string() });
+impl NameMap {
+    /// Read the search path below a root as systemd of this major version does.
+    #[must_use]
+    pub fn read(root: &Root, version: u32) -> Self {
+        let mut map = NameMap {
+            root: root.clone(),
+            version,
+            targets: BTreeMap::new(),
+            names: BTreeMap::new(),
+            folders: BTreeSet::new(),
+            ignored_links: BTreeSet::new(),
         };
-        if root.is_null(&path) || root.read(&path).is_ok_and(|bytes| bytes.is_empty()) {
-            return Err(LoadError::Masked { name: name.to_string(), path });
+        let mut inside: Vec<PathBuf> = directories(version).map(Path::to_owned).collect();
+        if version >= LINKS_KEEP_THEIR_NAME_FROM {
+            inside.extend(directories(version).filter_map(|d| root.resolve(d)));
         }
-        match alias_target(root, &path, &wanted) {
-            Some(target) => wanted = target,
-            None => return Ok((path, wanted)),
+        for directory in directories(version) {
+            for file in root.list(directory).unwrap_or_default() {
+                if let Some(file) = file.to_str() {
+                    map.add(directory, file, &inside);
+                }
+            }
+        }
+        map.add_names();
+        map
+    }
+
+    fn add(&mut self, directory: &Path, file: &str, inside: &[PathBuf]) {
+        let is_folder = file.ends_with(".d");
+        let kind = name_kind(file);
+        if !is_folder && (kind.is_none() || self.targets.contains_key(file)) {
+            return; // a name in a directory above hides it
+        }
+        let path = directory.join(file);
+        match self.root.kind(&path) {
+            Some(Kind::Directory) if is_folder => {
+                self.folders.insert(path);
+            }
+            Some(Kind::Link) if is_folder => self.add_linked_folder(path),
+            Some(Kind::File) if kind.is_some() => {
+                self.targets.insert(file.to_owned(), Target::Path(path));
+            }
+            Some(Kind::Link) if kind.is_some() => {
+                if let Some(target) = self.target(directory, file, inside) {
+                    self.targets.insert(file.to_owned(), target);
+                }
+            }
+            _ => {}
         }
     }
-    Err(LoadError::AliasLoop { name: name.to_string() })
-}
 
-fn locate(root: &Root, file: &str) -> Option<PathBuf> {
-    directories().map(|d| d.join(file)).find(|path| root.kind(path).is_some())
-}
-
-/// The other unit that a link names, or nothing where the path holds the unit itself: a link to a file of the
-/// same name elsewhere (`systemctl link`) is the unit itself.
-fn alias_target(root: &Root, path: &Path, name: &UnitName) -> Option<UnitName> {
-    let target = root.read_link(path)?;
-    let file = target.file_name()?.to_str()?;
-    let absolute = path.parent()?.join(&target);
-    let in_search_path = absolute.parent().is_some_and(|p| directories().any(|d| same(p, d)));
-    if !in_search_path || file == name.as_str() || Some(file) == name.template().as_deref() {
-        return None;
-    }
-    // an alias of an instance to a template keeps the instance
-    match (file.split_once("@."), name.instance()) {
-        (Some((prefix, _)), Some(instance)) => UnitName::parse(&format!("{prefix}@{instance}.service")).ok(),
-        _ => UnitName::parse(file).ok(),
-    }
-}
-
-/// Whether two absolute paths name the same directory once `..` is taken out.
-fn same(a: &Path, b: &Path) -> bool {
-    let mut parts: Vec<_> = Vec::new();
-    for part in a.components() {
-        if part.as_os_str() == ".." {
-            parts.pop();
+    fn add_linked_folder(&mut self, path: PathBuf) {
+        let seen = self.version < LINKED_FOLDERS_FROM_ROOT_FROM
+            || self.root.read_link(&path).is_some_and(|t| self.root.is_directory(&Path::new("/").join(t)));
+        if seen {
+            self.folders.insert(path);
         } else {
-            parts.push(part);
+            self.ignored_links.insert(path);
         }
     }
-    parts.into_iter().eq(b.components())
-}
 
-/// The real name first, then its aliases: every link in the search path that leads to it.
-fn names_of(root: &Root, asked: &UnitName, real: &UnitName) -> Vec<UnitName> {
-    let mut names = vec![real.clone()];
-    if asked != real {
-        names.push(asked.clone());
+    /// What a link is: another name of a unit of the search path, or a unit file elsewhere. Nothing where the manager
+    /// passes over it: a link to itself, or to a name of another kind.
+    fn target(&self, directory: &Path, file: &str, inside: &[PathBuf]) -> Option<Target> {
+        let link = self.root.read_link(&directory.join(file))?;
+        let destination = destination(&self.root, &directory.join(link))?;
+        if !inside.iter().any(|d| destination.starts_with(d)) {
+            let keeps = self.version >= LINKS_KEEP_THEIR_NAME_FROM;
+            return Some(Target::Path(if keeps { directory.join(file) } else { destination }));
+        }
+        let alias = destination.file_name()?.to_str()?;
+        let kinds = (name_kind(file)?, name_kind(alias)?);
+        let fits = match kinds {
+            (NameKind::Instance, NameKind::Instance) => instance(file) == instance(alias),
+            (NameKind::Instance, NameKind::Template) => true,
+            (own, other) => own == other,
+        };
+        (fits && alias != file).then(|| Target::Alias(alias.to_owned()))
     }
-    for directory in directories() {
-        for file in root.list(directory).unwrap_or_default() {
-            let Some(alias) =
-                file.to_str().filter(|f| f.ends_with(".service")).and_then(|f| UnitName::parse(f).ok())
-            else {
+
+    /// Which names lead to which file; those of files that are masked or cannot be read have none.
+    fn add_names(&mut self) {
+        let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for name in self.targets.keys() {
+            let Fragment::At(path) = self.follow(name) else { continue };
+            let Some(file) = path.file_name().and_then(|f| f.to_str()) else { continue };
+            if !self.root.read(&path).is_ok_and(|bytes| !bytes.is_empty()) || self.root.is_null(&path) {
                 continue;
+            }
+            // an instance that is a link to a template is an alias of just that instance
+            let real = match (name_kind(file), instance(name)) {
+                (Some(NameKind::Template), Some(instance)) => with_instance(file, instance),
+                _ => file.to_owned(),
             };
-            let path = directory.join(&file);
-            if root.kind(&path) == Some(Kind::Link)
-                && alias_target(root, &path, &alias).as_ref() == Some(real)
-                && !names.contains(&alias)
-            {
-                names.push(alias);
+            names.entry(real).or_default().insert(name.clone());
+        }
+        self.names = names;
+    }
+
+    /// The file that a name itself leads to, through aliases.
+    fn follow(&self, name: &str) -> Fragment {
+        let mut wanted = name.to_owned();
+        for step in 0..FOLLOW_MAX {
+            let template = || template(&wanted).filter(|_| step > 0);
+            match self.targets.get(&wanted).or_else(|| self.targets.get(&template()?)) {
+                None => return Fragment::None,
+                Some(Target::Path(path)) => return Fragment::At(path.clone()),
+                Some(Target::Alias(next)) => wanted.clone_from(next),
+            }
+        }
+        Fragment::Loop
+    }
+
+    /// The unit file of a name: its own, or that of its template.
+    pub(super) fn fragment(&self, name: &UnitName) -> Fragment {
+        match (self.follow(name.as_str()), name.template()) {
+            (Fragment::None, Some(template)) => self.follow(&template),
+            (found, _) => found,
+        }
+    }
+
+    /// The unit's own name and all others that it goes by.
+    pub(super) fn names_of(&self, name: &UnitName, fragment: Option<&Path>) -> (UnitName, Vec<UnitName>) {
+        let file = fragment.and_then(|path| path.file_name()?.to_str());
+        let mut found = BTreeSet::from([name.as_str().to_owned()]);
+        self.add_aliases(&mut found, name, name.as_str(), None);
+        let real = file.map(|file| match (name_kind(file), name.instance()) {
+            (Some(NameKind::Template), Some(instance)) => with_instance(file, instance),
+            _ => file.to_owned(),
+        });
+        if let (Some(file), Some(real)) = (file, &real) {
+            if self.version >= LINKS_KEEP_THEIR_NAME_FROM && name_kind(real).is_some() {
+                found.insert(real.clone());
+            }
+            self.add_aliases(&mut found, name, file, Some(file));
+            self.add_aliases(&mut found, name, real, Some(file));
+        }
+        let real = real.filter(|real| found.contains(real)).and_then(|real| UnitName::parse(&real).ok());
+        let real = real.unwrap_or_else(|| name.clone());
+        let others = found.iter().filter(|other| *other != real.as_str());
+        let others = others.filter_map(|other| UnitName::parse(other).ok()).collect();
+        (real, others)
+    }
+
+    fn add_aliases(&self, found: &mut BTreeSet<String>, asked: &UnitName, of: &str, file: Option<&str>) {
+        for alias in self.names.get(of).into_iter().flatten() {
+            match (name_kind(alias), asked.instance()) {
+                (Some(NameKind::Template), Some(instance)) => {
+                    let alias = with_instance(alias, instance);
+                    // an instance that has a file of its own is no alias
+                    let elsewhere = match (self.follow(&alias), file) {
+                        (Fragment::At(path), Some(file)) => path.file_name().is_some_and(|f| f != file),
+                        _ => false,
+                    };
+                    if !elsewhere {
+                        found.insert(alias);
+                    }
+                }
+                (Some(NameKind::Template), None) => {}
+                _ => {
+                    found.insert(alias.clone());
+                }
             }
         }
     }
-    names
 }
 
-/// Drop-ins of all directories, merged by file name: for one name the first directory in the list wins, and
-/// whatever it holds there (an empty file, a dangling link, a directory) hides the others.
-fn find_drop_ins(
-    root: &Root,
-    names: &[UnitName],
-    version: u32,
-) -> Result<(Vec<PathBuf>, Vec<Finding>), LoadError> {
-    let mut chosen: BTreeMap<OsString, PathBuf> = BTreeMap::new();
-    let mut findings = Vec::new();
-    for directory in drop_in_directories(names) {
-        if version >= RELATIVE_LINKS_IGNORED_FROM
-            && root.read_link(&directory).is_some_and(|target| target.is_relative())
-        {
-            let message = format!("{} is a relative link, which systemd ignores", directory.display());
-            findings.push(Finding::warning(Code::RelativeDropInDirectory, message, None));
-            continue;
-        }
-        let files =
-            root.list(&directory).map_err(|error| LoadError::Read { path: directory.clone(), error })?;
-        for file in files.into_iter().filter(|f| is_drop_in(f)) {
-            chosen.entry(file.clone()).or_insert_with(|| directory.join(file));
-        }
+/// The directories of the search path, highest priority first.
+pub(super) fn directories(version: u32) -> impl Iterator<Item = &'static Path> {
+    SEARCH_PATH.iter().filter(move |(_, until)| version < *until).map(|(path, _)| Path::new(*path))
+}
+
+/// The kind of a service's name, if it is one (`unit_name_is_valid()`).
+fn name_kind(name: &str) -> Option<NameKind> {
+    let stem = name.strip_suffix(".service")?;
+    let valid = |c: char| c.is_ascii_alphanumeric() || ":_.-\\@".contains(c);
+    if stem.is_empty() || stem.starts_with('@') || name.len() > 255 || !stem.chars().all(valid) {
+        return None;
     }
-    let usable = |path: &PathBuf| !root.is_null(path) && root.read(path).is_ok() && !root.is_directory(path);
-    Ok((chosen.into_values().filter(usable).collect(), findings))
+    Some(match stem.split_once('@') {
+        None => NameKind::Plain,
+        Some((_, "")) => NameKind::Template,
+        Some(_) => NameKind::Instance,
+    })
 }
 
-/// Whether a file of a drop-in directory counts: hidden ones do not (`dirent_is_file_with_suffix()`).
-pub(super) fn is_drop_in(file: &OsStr) -> bool {
-    file.as_bytes().ends_with(b".conf") && !file.as_bytes().starts_with(b".")
+/// What stands between the `@` and the suffix, if anything does.
+fn instance(name: &str) -> Option<&str> {
+    name.strip_suffix(".service")?.split_once('@').map(|(_, instance)| instance).filter(|i| !i.is_empty())
 }
 
-/// Every directory that can hold drop-ins of these names, highest priority first. For each directory of the
-/// search path: the unit's own, its template's, then ever shorter prefixes; the type's own come last.
-fn drop_in_directories(names: &[UnitName]) -> Vec<PathBuf> {
-    let mut out = Vec::new();
-    for name in names {
-        let mut folders = vec![format!("{name}.d")];
-        folders.extend(name.template().map(|template| format!("{template}.d")));
-        let mut prefix = name.prefix();
-        while let Some((shorter, _)) = prefix.trim_end_matches('-').rsplit_once('-') {
-            folders.push(format!("{shorter}-.service.d"));
-            prefix = shorter;
-        }
-        out.extend(directories().flat_map(|d| folders.iter().map(move |f| d.join(f))));
-    }
-    out.extend(directories().map(|d| d.join("service.d")));
-    out
+/// The template of an instance's name.
+fn template(name: &str) -> Option<String> {
+    instance(name)?;
+    name.split_once('@').map(|(prefix, _)| format!("{prefix}@.service"))
+}
+
+/// A template's name with an instance put in.
+fn with_instance(template: &str, instance: &str) -> String {
+    let prefix = template.split_once('@').map_or(template, |(prefix, _)| prefix);
+    format!("{prefix}@{instance}.service")
+}
+
+/// Where a path leads when the links *on the way* are followed, but not the last one. It need not exist.
+fn destination(root: &Root, path: &Path) -> Option<PathBuf> {
+    let Some(Component::Normal(file)) = path.components().next_back() else {
+        return None; // a directory
+    };
+    let parent = path.parent()?;
+    let existing = parent.ancestors().find_map(|a| Some((a, root.resolve(a)?)));
+    let (ancestor, resolved) = existing?;
+    let missing = parent.strip_prefix(ancestor).ok()?;
+    let plain = missing.components().all(|part| matches!(part, Component::Normal(_)));
+    plain.then(|| resolved.join(missing).join(file))
 }

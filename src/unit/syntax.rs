@@ -77,27 +77,45 @@ pub struct Parsed {
     pub broken: bool,
 }
 
-/// Parse one unit file. Never fails: what the manager would refuse is a finding.
+/// From this version on (seen on 252, not on 247), a section's name may hold no quotes, backslashes or control
+/// characters. Before, it is merely an unknown section.
+const SAFE_SECTIONS_FROM: u32 = 252;
+
+/// Parse one unit file as the newest systemd does. Never fails: what the manager would refuse is a finding.
 #[must_use]
 pub fn parse(file: &Arc<SourceFile>) -> Parsed {
-    let mut parser = Parser { file, section: None, out: Parsed::default() };
+    parse_as(file, u32::MAX)
+}
+
+/// Parse one unit file as systemd of this major version does.
+#[must_use]
+pub fn parse_as(file: &Arc<SourceFile>, version: u32) -> Parsed {
+    let mut parser = Parser { file, version, section: None, out: Parsed::default() };
     let mut logical = Logical::default();
+    let mut bom_seen = false;
     for (index, raw) in lines(&file.bytes).enumerate() {
         let number = count(index + 1);
-        let (raw, bom) = match raw.strip_prefix(b"\xef\xbb\xbf") {
-            Some(rest) if index == 0 => (rest, 1),
-            _ => (raw, 0),
-        };
-        let indent = raw.iter().take_while(|b| is_space(**b)).count();
-        let text = &raw[indent..];
-        if matches!(text.first(), Some(b'#' | b';')) {
-            continue; // also between continuation lines
-        }
-        if logical.bytes.len() + text.len() > LONG_LINE_MAX {
-            parser.break_off(Code::LineTooLong, "a line of more than 1 MiB", number);
+        if raw.len() >= LONG_LINE_MAX {
+            parser.break_off(Code::LineTooLong, "a line of 1 MiB or more", number);
             return parser.out;
         }
-        logical.add(text, number, count(indent) + bom + 1);
+        let is_comment = raw.iter().find(|b| !is_space(**b)).is_some_and(|b| matches!(b, b'#' | b';'));
+        if is_comment {
+            continue; // also between continuation lines
+        }
+        // once in a file, and not only at its start
+        let (raw, bom) = match raw.strip_prefix(b"\xef\xbb\xbf") {
+            Some(rest) if !bom_seen => (rest, 1),
+            _ => (raw, 0),
+        };
+        bom_seen |= bom == 1;
+        if !logical.bytes.is_empty() && logical.length + raw.len() > LONG_LINE_MAX {
+            parser.break_off(Code::LineTooLong, "a continued line of more than 1 MiB", number);
+            return parser.out;
+        }
+        let indent = raw.iter().take_while(|b| is_space(**b)).count();
+        logical.length += raw.len();
+        logical.add(&raw[indent..], number, count(indent) + bom + 1);
         if logical.continues() {
             continue;
         }
@@ -116,6 +134,8 @@ pub fn parse(file: &Arc<SourceFile>) -> Parsed {
 struct Logical {
     bytes: Vec<u8>,
     pieces: Vec<Piece>,
+    /// With the white space at the start of each line, which is not among the bytes.
+    length: usize,
 }
 
 impl Logical {
@@ -139,6 +159,7 @@ impl Logical {
 
 struct Parser<'a> {
     file: &'a Arc<SourceFile>,
+    version: u32,
     section: Option<String>,
     out: Parsed,
 }
@@ -147,7 +168,8 @@ impl Parser<'_> {
     /// Take in one logical line; false when the manager reads no further.
     fn line(&mut self, logical: &Logical) -> bool {
         let first = logical.pieces.first().map_or(1, |p| p.line);
-        let Ok(text) = std::str::from_utf8(&logical.bytes) else {
+        let utf8 = std::str::from_utf8(&logical.bytes).ok().filter(|text| !text.contains(is_noncharacter));
+        let Some(text) = utf8 else {
             self.break_off(Code::InvalidUtf8, "this line is not UTF-8", first);
             return false;
         };
@@ -160,6 +182,14 @@ impl Parser<'_> {
                 self.break_off(Code::BadSection, "this section header has no closing bracket", first);
                 return false;
             };
+            if self.version >= SAFE_SECTIONS_FROM && name.contains(is_unsafe) {
+                self.break_off(
+                    Code::BadSection,
+                    "a section's name may hold no quotes, backslashes or control characters",
+                    first,
+                );
+                return false;
+            }
             self.section = Some(name.to_owned());
             return true;
         }
@@ -167,6 +197,10 @@ impl Parser<'_> {
             self.finding(Code::BadLine, "this line has no equals sign and is ignored", first);
             return true;
         };
+        if stripped.starts_with('=') {
+            self.finding(Code::BadLine, "this line has no name before its equals sign and is ignored", first);
+            return true;
+        }
         let Some(section) = self.section.clone() else {
             self.finding(Code::NoSection, "this setting stands before any section and is ignored", first);
             return true;
@@ -221,6 +255,16 @@ fn pieces_from(logical: &Logical, text: &str, start: usize) -> Vec<Piece> {
 
 /// systemd's `WHITESPACE` (src/basic/string-util.h).
 const SPACE: &[char] = &[' ', '\t', '\n', '\r'];
+
+/// Code points that are no characters, which systemd does not take for UTF-8 (`unichar_is_valid()`).
+fn is_noncharacter(c: char) -> bool {
+    matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
+}
+
+/// `string_is_safe()` of src/basic/string-util.c.
+fn is_unsafe(c: char) -> bool {
+    matches!(c, '\u{1}'..='\u{1f}' | '"' | '\'' | '\\' | '\u{7f}')
+}
 
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')

@@ -89,10 +89,99 @@ pub const FILTERS: &[&str] = &[
     "SystemCallFilter=~@raw-io @reboot @resources @sandbox @setuid @swap @sync @timer",
 ];
 
+/// `RestrictNamespaces=`
+pub const NAMESPACES: &[&str] = &[
+    "RestrictNamespaces=yes",
+    "RestrictNamespaces=no",
+    "RestrictNamespaces=net",
+    "RestrictNamespaces=~net",
+    "RestrictNamespaces=~user mnt",
+    "RestrictNamespaces=uts ipc pid",
+    "RestrictNamespaces=time",
+    "RestrictNamespaces=~time",
+    "RestrictNamespaces=net time",
+    "RestrictNamespaces=cgroup ipc net mnt pid user uts",
+    "RestrictNamespaces=yes\nRestrictNamespaces=net",
+    "RestrictNamespaces=uts\nRestrictNamespaces=~uts",
+    "RestrictNamespaces=net bogus",
+    "RestrictNamespaces=uts\nRestrictNamespaces=",
+];
+
+/// `RestrictAddressFamilies=`
+pub const FAMILIES: &[&str] = &[
+    "RestrictAddressFamilies=none",
+    "RestrictAddressFamilies=AF_UNIX",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+    "RestrictAddressFamilies=AF_INET AF_NETLINK AF_VSOCK",
+    "RestrictAddressFamilies=AF_XDP",
+    "RestrictAddressFamilies=AF_MCTP AF_UNIX",
+    "RestrictAddressFamilies=AF_FOO",
+    "RestrictAddressFamilies=~AF_PACKET",
+    "RestrictAddressFamilies=~AF_PACKET AF_FOO AF_INET",
+    "RestrictAddressFamilies=~none",
+    "RestrictAddressFamilies=~AF_INET\nRestrictAddressFamilies=AF_INET",
+    "RestrictAddressFamilies=AF_UNIX AF_INET\nRestrictAddressFamilies=~AF_INET",
+    "RestrictAddressFamilies=AF_UNIX\nRestrictAddressFamilies=",
+];
+
+/// `SystemCallLog=`
+pub const LOGS: &[&str] = &[
+    "SystemCallLog=@mount setrlimit",
+    "SystemCallLog=~@system-service",
+    "SystemCallLog=~",
+    "SystemCallLog=socket ipc",
+    "SystemCallLog=~socket bind ipc",
+    "SystemCallLog=@mount\nSystemCallFilter=~@mount:EPERM chown",
+    "SystemCallLog=~@basic-io\nSystemCallFilter=@system-service",
+    "SystemCallLog=~@basic-io\nSystemCallFilter=~socket\nRestrictNamespaces=net",
+];
+
+/// What a command keeps of its privileges.
+pub const PRIVILEGES: &[&str] = &[
+    "NoNewPrivileges=yes",
+    "NoNewPrivileges=no\nDynamicUser=yes",
+    "User=daemon",
+    "User=root\nSystemCallFilter=@system-service",
+    "User=0\nProtectClock=yes",
+    "User=daemon\nSystemCallFilter=@system-service",
+    "User=daemon\nSystemCallFilter=@default @basic-io",
+    "User=daemon\nSystemCallFilter=@default @basic-io prctl capset",
+    "User=daemon\nSystemCallFilter=@default @basic-io prctl capset capget",
+    "User=daemon\nSystemCallFilter=@system-service\nSystemCallFilter=~capget:EPERM",
+    "User=daemon\nSystemCallFilter=~@mount",
+    "User=daemon\nSystemCallFilter=~@mount capget",
+    "User=daemon\nSystemCallFilter=~",
+    "User=daemon\nProtectClock=yes",
+    "User=daemon\nProtectHostname=yes",
+    "User=daemon\nMemoryDenyWriteExecute=yes",
+    "User=daemon\nPrivateDevices=yes\nNoNewPrivileges=no",
+    "User=daemon\nRestrictNamespaces=no",
+    "User=daemon\nRestrictNamespaces=net",
+    "User=daemon\nRestrictAddressFamilies=~none",
+    "User=daemon\nRestrictAddressFamilies=none",
+    "User=daemon\nSystemCallArchitectures=native",
+    "User=daemon\nSystemCallLog=mount",
+    "User=daemon\nSystemCallLog=~mount",
+    "User=daemon\nAmbientCapabilities=CAP_SYS_ADMIN\nProtectClock=yes",
+    "User=daemon\nAmbientCapabilities=CAP_CHOWN\nProtectClock=yes",
+    "User=daemon\nAmbientCapabilities=~CAP_CHOWN\nSystemCallFilter=@default @basic-io",
+    "User=daemon\nAmbientCapabilities=CAP_CHOWN cap_sys_admin\nAmbientCapabilities=~CAP_SYS_ADMIN\nProtectClock=yes",
+    "User=daemon\nProtectClock=yes\nExecStart=!/run/ut/idler",
+    "CapabilityBoundingSet=~CAP_SYS_ADMIN\nProtectClock=yes",
+    "CapabilityBoundingSet=~CAP_SYS_ADMIN\nSystemCallFilter=~@mount",
+    "PrivateUsers=yes\nProtectClock=yes",
+    "PrivateUsers=yes\nUser=daemon\nProtectClock=yes",
+    "Group=daemon\nProtectClock=yes",
+];
+
 /// Everything, and all settings together.
 pub fn table() -> Vec<String> {
     let booleans: Vec<&str> = SINGLE.iter().copied().filter(|line| line.ends_with("=yes")).collect();
-    let mut all: Vec<String> = [SINGLE, FILTERS].concat().into_iter().map(str::to_owned).collect();
+    let mut all: Vec<String> = [SINGLE, FILTERS, NAMESPACES, FAMILIES, LOGS, PRIVILEGES]
+        .concat()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     all.push(booleans.join("\n"));
     all.push(booleans.join("\n") + "\nSystemCallFilter=@system-service\nSystemCallErrorNumber=EACCES");
     all

@@ -72,6 +72,10 @@ fn compare(bed: &Bed, settings: &[String]) {
                 let installed = installed.next().unwrap();
                 filters += installed.count();
                 compared += 1;
+                let ours = policy.no_new_privileges.is_some() && !text.contains("ExecStart=!");
+                if ours != no_new_privileges(process.unwrap()) {
+                    found.push(format!("NoNewPrivs: unitfix {:?}", policy.no_new_privileges));
+                }
                 calls += differ(&policy, &installed, &mut found);
             }
             if !found.is_empty() {
@@ -143,6 +147,12 @@ fn idler(bed: &Bed, unit: &str) -> Option<u32> {
     let pid = fs::read_to_string(group.join("cgroup.procs")).ok()?.lines().next()?.parse().ok()?;
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     (comm == "idler\n").then_some(pid)
+}
+
+/// The flag of a process, from /proc/PID/status.
+fn no_new_privileges(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().any(|line| line == "NoNewPrivs:\t1")
 }
 
 /// Where unitfix and the filters do not say the same. Returns how many answers were compared.

@@ -1,0 +1,86 @@
+//! Whether a unit's processes can gain privileges by running a program: `NoNewPrivileges=`, and what implies it.
+//! `context_has_no_new_privileges()` and `unit_patch_contexts()` in src/core/.
+
+use super::restriction::turned_on;
+use super::{Filter, Policy, Token};
+use crate::unit::Unit;
+
+/// The process flag `no_new_privs` (prctl(2)) is set: set-user-ID bits and file capabilities count for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoNewPrivileges {
+    /// `NoNewPrivileges=`, or `DynamicUser=`, which turns it on whatever the other says.
+    Set(Token),
+    /// The process may not install a filter otherwise.
+    Implied {
+        /// The setting that installs a filter.
+        filter: Token,
+        /// The `User=` that takes CAP_SYS_ADMIN away.
+        user: Token,
+    },
+}
+
+/// From this version on (seen on 257 and 262, not on 252), CAP_SYS_ADMIN is kept until the filters are installed, where
+/// `SystemCallFilter=` lets it be dropped afterwards.
+const KEEPS_PRIVILEGES_FROM: u32 = 256;
+
+impl NoNewPrivileges {
+    /// What a policy, complete but for this, implies. Of a command with the prefix `!` nothing is implied, for it
+    /// keeps its privileges; one with `+` has no flag at all.
+    pub(super) fn of(unit: &Unit, policy: &Policy) -> Option<Self> {
+        if let Some(token) = turned_on(unit, "NoNewPrivileges").or_else(|| turned_on(unit, "DynamicUser")) {
+            return Some(NoNewPrivileges::Set(token));
+        }
+        let user = unit.last("User").filter(|user| !["", "root", "0"].contains(&user.value.text.as_str()))?;
+        let keeps = policy.systemd >= KEEPS_PRIVILEGES_FROM && lets_drop_privileges(&policy.filter);
+        if keeps || ambient_admin(unit) {
+            return None;
+        }
+        let user = Token { text: user.value.text.clone(), setting: "User", span: user.value.whole() };
+        Some(NoNewPrivileges::Implied { filter: installs_a_filter(policy)?, user })
+    }
+
+    /// The tokens to point at.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<&Token> {
+        match self {
+            NoNewPrivileges::Set(token) => vec![token],
+            NoNewPrivileges::Implied { filter, user } => vec![user, filter],
+        }
+    }
+}
+
+/// `context_has_seccomp()`: a setting for which systemd may install a filter.
+fn installs_a_filter(policy: &Policy) -> Option<Token> {
+    let listed = |filter: &Filter| filter.exists().then(|| filter.first().cloned()).flatten();
+    let restricted = || policy.restrictions.first().map(|restriction| restriction.token.clone());
+    let architectures = || policy.architectures.as_ref().map(|(_, token)| token.clone());
+    listed(&policy.filter).or_else(restricted).or_else(architectures).or_else(|| listed(&policy.log))
+}
+
+/// `seccomp_allows_drop_privileges()`
+fn lets_drop_privileges(filter: &Filter) -> bool {
+    let mut calls = ["capget", "capset", "prctl"].into_iter();
+    match filter {
+        filter if !filter.exists() => true,
+        Filter::None => true,
+        Filter::Allow(_) => calls.all(|call| filter.lists(call)),
+        Filter::Deny(_) => !calls.any(|call| filter.lists(call)),
+    }
+}
+
+/// Whether `AmbientCapabilities=` keeps CAP_SYS_ADMIN: the lines add up, `~` takes away, an empty one takes all back
+/// (`config_parse_capability_set()`).
+fn ambient_admin(unit: &Unit) -> bool {
+    let mut held = None;
+    for setting in unit.service("AmbientCapabilities") {
+        let text = setting.value.text.as_str();
+        let (invert, list) = text.strip_prefix('~').map_or((false, text), |list| (true, list));
+        let named = list.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("CAP_SYS_ADMIN"));
+        held = match held {
+            _ if text.is_empty() => None,
+            None => Some(named != invert), // the first line with `~` leaves all others
+            Some(held) => Some(if named { !invert } else { held }),
+        };
+    }
+    held.unwrap_or_default()
+}

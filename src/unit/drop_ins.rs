@@ -1,0 +1,178 @@
+//! Which drop-ins a unit has, and in which order: `unit_file_find_dropin_paths()` in src/shared/dropin.c.
+
+use super::search::{NameMap, directories};
+use super::{SourceFile, UnitName, syntax};
+use crate::finding::{Code, Finding};
+use crate::root::Kind;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Settings that install a seccomp filter, or change what one does: who sets one of these in a drop-in wants it read.
+const SANDBOX: [&str; 17] = [
+    "SystemCallFilter",
+    "SystemCallErrorNumber",
+    "SystemCallArchitectures",
+    "SystemCallLog",
+    "RestrictNamespaces",
+    "RestrictAddressFamilies",
+    "RestrictRealtime",
+    "RestrictSUIDSGID",
+    "MemoryDenyWriteExecute",
+    "LockPersonality",
+    "NoNewPrivileges",
+    "PrivateDevices",
+    "ProtectClock",
+    "ProtectHostname",
+    "ProtectKernelLogs",
+    "ProtectKernelModules",
+    "ProtectKernelTunables",
+];
+
+impl NameMap {
+    /// The drop-ins of a unit, in the order in which they apply. For one file name the first directory wins, and
+    /// whatever it holds there (an empty file, a dangling link, a directory) hides the others.
+    pub(super) fn drop_ins(&self, name: &UnitName, aliases: &[UnitName]) -> (Vec<PathBuf>, Vec<Finding>) {
+        let mut chosen: BTreeMap<OsString, Vec<PathBuf>> = BTreeMap::new();
+        let mut findings = Vec::new();
+        for directory in self.drop_in_directories(name, aliases) {
+            if self.ignored_links.contains(&directory) {
+                if self.root.list(&directory).unwrap_or_default().iter().any(|file| is_drop_in(file)) {
+                    let message = format!(
+                        "{} is a relative link, which systemd ignores: the drop-ins in it are not read",
+                        directory.display()
+                    );
+                    findings.push(Finding::warning(Code::RelativeDropInDirectory, message, None));
+                }
+                continue;
+            }
+            if !self.folders.contains(&directory) {
+                continue;
+            }
+            let Some(directory) = self.root.resolve(&directory) else { continue };
+            match self.root.list(&directory) {
+                Ok(files) => {
+                    for file in files.into_iter().filter(|f| is_drop_in(f)) {
+                        let path = directory.join(&file);
+                        chosen.entry(file).or_default().push(path);
+                    }
+                }
+                Err(error) => {
+                    let message = format!("{}: {error}", directory.display());
+                    findings.push(Finding::warning(Code::UnreadableDropIn, message, None));
+                }
+            }
+        }
+        let mut drop_ins = Vec::new();
+        for paths in chosen.into_values() {
+            let Some((first, hidden)) = paths.split_first() else { continue };
+            match self.mask(first) {
+                None => drop_ins.push(first.clone()),
+                Some(mask) => findings.extend(self.masked(first, mask, hidden)),
+            }
+        }
+        (drop_ins, findings)
+    }
+
+    /// Why nothing can be read from a drop-in, or nothing where it can.
+    fn mask(&self, path: &Path) -> Option<&'static str> {
+        if self.root.is_null(path) {
+            return Some("a link to /dev/null");
+        }
+        if self.root.is_directory(path) {
+            return Some("a directory");
+        }
+        match self.root.read(path) {
+            Ok(bytes) if bytes.is_empty() => Some("an empty file"),
+            Ok(_) => None,
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => None, // it cannot be told
+            Err(_) if self.root.kind(path) == Some(Kind::Link) => Some("a link that leads nowhere"),
+            Err(_) => None, // reading it will fail, and say why
+        }
+    }
+
+    /// A drop-in that is hidden by a mask is worth a word where it sets something of the sandbox. Masks that are
+    /// meant as such are noted; others are most likely a mistake.
+    fn masked(&self, mask: &Path, what: &str, hidden: &[PathBuf]) -> Option<Finding> {
+        let path = hidden.iter().find(|path| *path != mask)?;
+        let file = SourceFile::new(path, self.root.read(path).ok()?);
+        let parsed = syntax::parse_as(&file, self.version);
+        let setting =
+            parsed.settings.iter().find(|s| s.section == "Service" && SANDBOX.contains(&s.key.as_str()))?;
+        let message = format!("this drop-in is not read, because {} is {what}", mask.display());
+        let span = Some(setting.value.whole());
+        Some(if what.contains("null") || what.contains("empty") {
+            Finding::note(Code::MaskedDropIn, message, span)
+        } else {
+            Finding::warning(Code::MaskedDropIn, message, span)
+        })
+    }
+
+    /// Every directory that can hold drop-ins of these names, highest priority first. For each directory of the
+    /// search path: the unit's own, its template's, then ever shorter prefixes; the type's own come last.
+    fn drop_in_directories(&self, name: &UnitName, aliases: &[UnitName]) -> Vec<PathBuf> {
+        let mut out = Vec::new();
+        for name in std::iter::once(name).chain(aliases) {
+            let mut folders = Vec::new();
+            add_folders(&mut folders, name.prefix(), name.instance());
+            out.extend(directories(self.version).flat_map(|d| folders.iter().map(move |f| d.join(f))));
+        }
+        out.extend(directories(self.version).map(|d| d.join("service.d")));
+        out
+    }
+}
+
+/// The directories of a name: its own, those of its template, then those of the next shorter prefix, which keeps the
+/// instance.
+fn add_folders(folders: &mut Vec<String>, prefix: &str, instance: Option<&str>) {
+    let at = instance.map(|instance| format!("@{instance}")).unwrap_or_default();
+    folders.push(format!("{prefix}{at}.service.d"));
+    if instance.is_some_and(|instance| !instance.is_empty()) {
+        folders.push(format!("{prefix}@.service.d"));
+        add_shorter(folders, prefix, None);
+    }
+    add_shorter(folders, prefix, instance);
+}
+
+fn add_shorter(folders: &mut Vec<String>, prefix: &str, instance: Option<&str>) {
+    if let Some(shorter) = shorter(prefix) {
+        add_folders(folders, shorter, instance);
+    }
+}
+
+/// The prefix up to its last dash, that included. A dash at its end is passed over once; one at its start ends it.
+fn shorter(prefix: &str) -> Option<&str> {
+    let dash = prefix.rfind('-').filter(|dash| *dash > 0)?;
+    if dash + 1 < prefix.len() {
+        return Some(&prefix[..=dash]);
+    }
+    let dash = prefix[..dash].rfind('-').filter(|dash| *dash > 0)?;
+    Some(&prefix[..=dash])
+}
+
+/// Whether a file of a drop-in directory counts: hidden ones do not (`hidden_or_backup_file()`).
+pub(super) fn is_drop_in(file: &OsStr) -> bool {
+    file.as_bytes().ends_with(b".conf") && !file.as_bytes().starts_with(b".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folders(name: &str) -> Vec<String> {
+        let name = UnitName::parse(name).unwrap();
+        let mut out = Vec::new();
+        add_folders(&mut out, name.prefix(), name.instance());
+        out.iter().map(|f| f.trim_end_matches(".service.d").to_owned()).collect()
+    }
+
+    #[test]
+    fn prefixes() {
+        assert_eq!(folders("foo-a-b"), ["foo-a-b", "foo-a-", "foo-"]);
+        assert_eq!(folders("foo--bar"), ["foo--bar", "foo--", "foo-"]);
+        assert_eq!(folders("-foo"), ["-foo"]);
+        assert_eq!(folders("foo-"), ["foo-"]);
+        assert_eq!(folders("a-b@x-y"), ["a-b@x-y", "a-b@", "a-", "a-@x-y", "a-@"]);
+    }
+}
