@@ -290,7 +290,7 @@ impl Builder<'_> {
 }
 
 /// An errno or `kill`, as `parse_errno()` and `seccomp_parse_errno_or_action()` read it.
-pub(super) fn parse_action(text: &str) -> Option<Action> {
+pub fn parse_action(text: &str) -> Option<Action> {
     if text == "kill" {
         return Some(Action::Kill);
     }

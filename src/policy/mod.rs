@@ -3,7 +3,7 @@
 
 mod filter;
 
-pub use filter::Filter;
+pub use filter::{Filter, parse_action};
 
 use crate::finding::{Code, Finding};
 use crate::syscalls::{Arch, Call, Groups};

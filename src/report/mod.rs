@@ -1,5 +1,6 @@
 //! The report: what a run found and did, as one value, from which people's text and `--json` are both made.
 
+mod explanation;
 pub mod output;
 mod people;
 
@@ -9,7 +10,7 @@ use crate::change::{Diff, FileChange};
 use crate::evidence::{Effect, Sighting, Untrusted};
 use crate::finding::{Finding, Severity};
 use crate::plan::Plan;
-use crate::policy::{Because, Policy, Token};
+use crate::policy::{Because, Decision, Policy};
 use crate::replay::{Observation, Outcome};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -196,23 +197,29 @@ impl DenialRow {
             attributed_because: denial.attribution.as_ref().map(crate::evidence::Attribution::reason),
             arguments: denial.arguments.clone(),
             policy: decision.action.to_string(),
-            decided_by: decision.token().map(|token| TokenRow::new(token, &decision.because, denial.call)),
+            decided_by: TokenRow::of(&decision, denial.call),
         }
     }
 }
 
 impl TokenRow {
-    fn new(token: &Token, because: &Because, call: crate::syscalls::Call) -> Self {
-        let words = match because {
+    /// The token that decided about a call.
+    #[must_use]
+    pub fn of(decision: &Decision, call: crate::syscalls::Call) -> Option<Self> {
+        let token = decision.token()?;
+        let words = match &decision.because {
             Because::Listed(_) if token.text.starts_with('@') => {
                 format!("{} contains {call}", token.text.split(':').next().unwrap_or_default())
             }
             Because::Listed(_) => format!("{call} is named here"),
+            Because::NotListed(_) if !decision.denies() => {
+                format!("{call} is not on this list of what is denied")
+            }
             Because::NotListed(_) => format!("{call} is not on this list of what is allowed"),
             Because::Architecture(_) => format!("calls of the architecture {} are not let in", call.arch),
             Because::NoFilter | Because::Unknown => String::new(),
         };
-        TokenRow { words, ..TokenRow::place(&token.span) }
+        Some(TokenRow { words, ..TokenRow::place(&token.span) })
     }
 
     fn place(span: &crate::unit::Span) -> Self {

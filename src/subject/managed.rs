@@ -134,6 +134,22 @@ impl<'a> ManagedUnit<'a> {
     }
 }
 
+/// A unit as the manager sees it, for looking at: no lock is taken, and nothing that was left behind is put right.
+pub(super) fn looked_at(manager: &dyn Manager, name: &UnitName) -> Result<Judged, Failure> {
+    let status = manager.status(name).map_err(failure)?;
+    let name = UnitName::parse(&status.id).unwrap_or_else(|_| name.clone());
+    refuse(&name, &status)?;
+    let Some(fragment) = &status.fragment else {
+        return Err(Failure::Hopeless(format!("{name} has no unit file: {}", status.load_state)));
+    };
+    let mut unit = Unit::load(&Root::default(), name, fragment, &status.drop_ins).map_err(load_failure)?;
+    let version = manager.version().map_err(failure)?;
+    let groups = groups(version, &mut unit.findings)?;
+    let mut judged = Judged::new(unit, groups)?;
+    adopt(&mut judged, &status);
+    Ok(judged)
+}
+
 /// Whether the manager loaded it, and if not, why nothing can be done.
 fn refuse(name: &UnitName, status: &UnitStatus) -> Result<(), Failure> {
     match status.load_state.as_str() {

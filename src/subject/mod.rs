@@ -1,10 +1,12 @@
 //! What is repaired: a unit of the running manager, a unit below a root folder, or a bare unit file.
 
 mod file;
+mod look;
 mod managed;
 mod rooted;
 
 pub use file::UnitFile;
+pub use look::{groups_at, look_at};
 pub use managed::{ManagedUnit, SubjectOptions};
 pub use rooted::RootedUnit;
 
