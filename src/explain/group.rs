@@ -4,6 +4,7 @@ use super::{Context, Kind, Topic, knowledge, unit};
 use crate::syscalls::{Arch, Call, Groups, RULES_OF};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 /// What there is to say about a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,14 +36,20 @@ pub struct HighRisk {
     pub calls: Vec<String>,
 }
 
+/// The names of the groups of each version of systemd that unitfix knows.
+static GROUPS_OF: LazyLock<Vec<(u32, BTreeSet<String>)>> = LazyLock::new(|| {
+    let rules = RULES_OF.into_iter().filter_map(|version| Groups::from_rules(version).ok());
+    rules.map(|rules| (rules.systemd, rules.names().map(str::to_owned).collect())).collect()
+});
+
+fn versions_with(group: &str) -> Vec<u32> {
+    GROUPS_OF.iter().filter(|(_, names)| names.contains(group)).map(|(version, _)| *version).collect()
+}
+
 /// Explain a group.
 pub(super) fn group(name: &str, context: Context) -> Topic {
     let purpose = knowledge::group(name).unwrap_or_default();
-    let versions = RULES_OF.into_iter().filter(|v| {
-        let rules = Groups::from_rules(*v);
-        rules.is_ok_and(|rules| rules.members(name).is_some())
-    });
-    let versions: Vec<u32> = versions.collect();
+    let versions = versions_with(name);
     let Some(members) = context.groups.members(name) else {
         let known: Vec<String> = versions.iter().map(u32::to_string).collect();
         let of = context.groups.systemd;

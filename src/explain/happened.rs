@@ -117,13 +117,18 @@ fn record_notes(record: &Record) -> Vec<String> {
 }
 
 /// Explain the end of a process by a signal.
-pub(super) fn signal(signal: Signal, process: Option<&str>) -> Topic {
-    let whose = process.map(|which| format!("The {which} process of the service"));
+pub(super) fn signal(signal: Signal, process: Option<&str>, unit: Option<&str>) -> Topic {
+    let whose = match (process, unit) {
+        (Some(which), unit) => Some(format!("The {which} process of {}", unit.unwrap_or("the service"))),
+        (None, Some(unit)) => Some(format!("A process of {unit}")),
+        (None, None) => None,
+    };
     if signal != Signal::SIGSYS {
         let who = whose.unwrap_or_else(|| "A process".to_owned());
         let name = signal.as_str();
         let mut topic =
             Topic::new(Kind::Signal, format!("{who} was ended by the signal {name} ({}).", signal as i32));
+        topic.filter = false;
         topic.notes.push(
             "A system call filter kills by SIGSYS (31), so this has another cause; unless a call that the filter lets \
              fail with an errno made the program give up."
@@ -159,6 +164,7 @@ pub(super) fn exit(status: u8) -> Topic {
     let Some(exit) = knowledge::exit(status) else {
         let summary = format!("Exit status {status} is the program's own: its manual tells what it means.");
         let mut topic = Topic::new(Kind::ExitStatus, summary);
+        topic.filter = false;
         topic.notes.push(
             "A system call filter that kills does not end a program this way. One that lets calls fail with an errno \
              can: the program then says that something is not permitted or not implemented."
@@ -171,6 +177,7 @@ pub(super) fn exit(status: u8) -> Topic {
         exit.name, exit.cannot
     );
     let mut topic = Topic::new(Kind::ExitStatus, summary);
+    topic.filter = exit.filter;
     if exit.filter {
         topic.notes.push(
             "Causes that were seen: an entry of SystemCallFilter= whose errno is the unit's default action anyway \
@@ -178,10 +185,11 @@ pub(super) fn exit(status: u8) -> Topic {
                 .to_owned(),
         );
     } else {
-        let setting =
-            exit.setting.as_ref().map(|setting| format!("{setting} asks for it. ")).unwrap_or_default();
+        let setting = exit.setting.as_ref().map(|setting| format!("The setting behind it is {setting}. "));
         topic.notes.push(format!(
-            "{setting}The system call filter is not in force yet for most of this, so it is seldom the cause."
+            "{}The system call filter is put in place last, right before the program starts, so that it is seldom the \
+             cause.",
+            setting.unwrap_or_default()
         ));
     }
     topic

@@ -164,7 +164,7 @@ mod tests {
             assert!(verb.ends_with('s') || words.does.starts_with("nothing"), "{name}: {}", words.does);
             let lower = |text: &str| text.starts_with(|c: char| c.is_lowercase());
             assert!(lower(&words.does) && words.lets.as_deref().is_none_or(lower), "{name}");
-            assert!((15..=105).contains(&words.does.len()), "{name}: {} long", words.does.len());
+            assert!((10..=105).contains(&words.does.len()), "{name}: {} long", words.does.len());
             let texts = [&words.does].into_iter().chain(&words.lets).chain(&words.callers);
             for text in texts.chain(words.falls_back.values()) {
                 assert!(!text.ends_with('.') && text.trim() == text && text.len() > 2, "{name}: {text}");

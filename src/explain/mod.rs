@@ -20,7 +20,7 @@ pub use parse::{Pasted, Place, Question};
 pub use unit::{VerdictRow, verdict};
 
 use crate::evidence::Untrusted;
-use crate::policy::Policy;
+use crate::policy::{Action, Policy};
 use crate::report::SCHEMA;
 use crate::syscalls::{Arch, Call, Groups};
 use serde::Serialize;
@@ -69,6 +69,10 @@ pub struct Topic {
     pub kind: Kind,
     /// What happened or what it is, in one sentence.
     pub summary: String,
+    /// What it does as a word of `SystemCallFilter=`, where it was given as one.
+    pub entry: Option<String>,
+    /// Whether a system call filter is, or may be, behind it.
+    pub filter: bool,
     /// What else a reader should know, a sentence or two each.
     pub notes: Vec<String>,
     /// What the kernel wrote.
@@ -108,6 +112,8 @@ impl Topic {
         Topic {
             kind,
             summary,
+            entry: None,
+            filter: true,
             notes: Vec::new(),
             record: None,
             call: None,
@@ -126,10 +132,11 @@ impl Topic {
 /// Explain what was pasted.
 #[must_use]
 pub fn explain(pasted: &Pasted, context: Context) -> Explanation {
-    let topics: Vec<Topic> = pasted.questions.iter().map(|question| topic(question, context)).collect();
-    let unknown = topics.iter().any(|topic| topic.kind == Kind::Unknown);
     let unit = context.unit.map(|(label, _)| label.to_owned());
     let unit = unit.or_else(|| pasted.unit.as_ref().map(ToString::to_string));
+    let topics: Vec<Topic> =
+        pasted.questions.iter().map(|question| topic(question, unit.as_deref(), context)).collect();
+    let unknown = topics.iter().any(|topic| topic.kind == Kind::Unknown);
     Explanation {
         schema: SCHEMA,
         unitfix: env!("CARGO_PKG_VERSION"),
@@ -140,55 +147,47 @@ pub fn explain(pasted: &Pasted, context: Context) -> Explanation {
     }
 }
 
-fn topic(question: &Question, context: Context) -> Topic {
+fn topic(question: &Question, unit: Option<&str>, context: Context) -> Topic {
     match question {
         Question::Record(record) => happened::record(record, context),
-        Question::Signal { signal, process } => happened::signal(*signal, *process),
+        Question::Signal { signal, process } => happened::signal(*signal, *process, unit),
         Question::Exit(status) => happened::exit(*status),
         Question::CoreDump { pid, comm } => happened::core_dump(*pid, comm),
         Question::Number { number, place } => call::number(*number, place, context),
         Question::Name { name, place, entry } => {
-            let mut topic = call::name(name, place, context);
-            topic.notes.splice(0..0, entry.as_ref().map(|entry| entry_words(entry, name)));
-            topic
+            let entry = entry.as_ref().map(|entry| entry_words(entry, name, "it"));
+            Topic { entry, ..call::name(name, place, context) }
         }
         Question::Group { name, entry } => {
-            let mut topic = group::group(name, context);
-            topic.notes.splice(
-                0..0,
-                entry.as_ref().map(|entry| entry_words(entry, &format!("the calls of {name}"))),
-            );
-            topic
+            let entry =
+                entry.as_ref().map(|entry| entry_words(entry, &format!("the calls of {name}"), "one"));
+            Topic { entry, ..group::group(name, context) }
         }
         Question::Unknown(text) => unknown(text),
     }
 }
 
 /// What a word of `SystemCallFilter=` does with its call.
-fn entry_words(entry: &parse::Entry, what: &str) -> String {
+fn entry_words(entry: &parse::Entry, what: &str, one: &str) -> String {
     let word = &entry.word;
-    let meant = match (&entry.errno, entry.inverted) {
+    let meant = match (entry.errno.as_deref().map(crate::policy::parse_action), entry.inverted) {
+        (Some(None), _) => return format!("{word} has no errno that exists: systemd ignores the word."),
         (None, true) => {
-            format!("forbids {what}: whoever makes it is killed, or gets the errno of SystemCallErrorNumber=")
+            format!(
+                "forbids {what}: whoever makes {one} is killed, or gets the errno of SystemCallErrorNumber="
+            )
         }
         (None, false) => format!("allows {what}"),
-        (Some(errno), inverted) => {
-            use crate::policy::Action;
-            let meant = match crate::policy::parse_action(errno) {
-                None => return format!("{word} has no errno that exists: systemd ignores the word."),
-                Some(Action::Kill) => format!("kills whoever makes {what}"),
-                Some(action) => format!("forbids {what}, softly: it {action} instead of killing"),
-            };
-            if inverted {
-                meant
-            } else {
-                format!(
-                    "{meant}. Without a ~ before it, it is how systemctl show prints this; in a unit, systemd ignores it"
-                )
-            }
-        }
+        (Some(Some(Action::Kill)), _) => format!("forbids {what}: whoever makes {one} is killed"),
+        (Some(Some(action)), _) => format!("forbids {what}, softly: {one} {action} instead of killing"),
     };
-    format!("As a word of SystemCallFilter=, {word} {meant}.")
+    let tilde = match (&entry.errno, entry.inverted) {
+        (Some(_), false) => {
+            ". Without a ~ before it this is how systemctl show prints such a word; in a unit, systemd ignores it"
+        }
+        _ => "",
+    };
+    format!("As a word of SystemCallFilter=, {word} {meant}{tilde}.")
 }
 
 fn unknown(text: &Untrusted) -> Topic {
@@ -230,36 +229,35 @@ fn architectures() -> Vec<Arch> {
     out
 }
 
+/// What to do next, after what was explained first.
 fn next(topics: &[Topic], unit: Option<&str>, judged: bool) -> Vec<Next> {
     let step = |command: String, does: &str| Next { command, does: does.to_owned() };
-    let Some(first) = topics.iter().find(|topic| topic.kind != Kind::Unknown) else { return Vec::new() };
+    let mut known = topics.iter().filter(|topic| topic.kind != Kind::Unknown);
+    let Some(first) = known.next() else { return Vec::new() };
     let mut out = Vec::new();
+    if known.next().is_some() || first.kind == Kind::Group {
+        out.push(step("unitfix explain CALL".to_owned(), "tells more about one of these calls"));
+    }
+    let shown = unit.unwrap_or("UNIT");
+    if !first.filter {
+        out.push(step(format!("journalctl -b -u {shown}"), "shows what it printed before"));
+        return out;
+    }
+    let pid = first.record.as_ref().map(|record| record.pid).filter(|pid| *pid > 0);
     match (first.kind, unit) {
-        (_, Some(unit)) => {
-            if !judged || first.policy.is_empty() || first.policy.iter().any(|row| row.denied) {
-                out.push(step(
-                    format!("sudo unitfix {unit}"),
-                    "finds every call it is denied, and repairs it",
-                ));
-            }
-        }
-        (Kind::Record | Kind::CoreDump, None) => {
-            if let Some(pid) = first.record.as_ref().map(|record| record.pid).filter(|pid| *pid > 0) {
-                out.push(step(format!("coredumpctl info {pid}"), "names the unit it belonged to"));
-            }
-            out.push(step("sudo unitfix UNIT".to_owned(), "finds the line that forbids it, and repairs it"));
-        }
-        (Kind::Signal | Kind::ExitStatus, None) => {
-            out.push(step("sudo unitfix UNIT".to_owned(), "finds the cause, and repairs it"));
-        }
-        (Kind::Group, None) => {
-            out.push(step("unitfix explain CALL".to_owned(), "tells about one of its calls"));
-        }
-        (Kind::Call | Kind::Unknown, None) => {
+        (_, Some(_)) => {}
+        (Kind::Record | Kind::CoreDump, None) => out.extend(pid.map(|pid| {
+            step(format!("coredumpctl info {pid}"), "names the unit it belonged to, if it dumped core")
+        })),
+        (Kind::Call, None) if out.is_empty() => {
             let name = first.call.as_ref().map_or("CALL", |call| call.name.as_str());
             out.push(step(format!("unitfix explain {name} --unit UNIT"), "shows the line that forbids it"));
-            out.push(step("sudo unitfix UNIT".to_owned(), "repairs a unit that is denied it"));
         }
+        _ => {}
+    }
+    let allowed = judged && !topics.iter().flat_map(|topic| &topic.policy).any(|row| row.denied);
+    if !(allowed && first.call.is_some()) && first.kind != Kind::Group {
+        out.push(step(format!("sudo unitfix {shown}"), "finds what it is denied, and repairs it"));
     }
     out
 }

@@ -1,6 +1,6 @@
 //! What a unit does with a call, and the line that says so.
 
-use crate::policy::{Because, Decision, Filter, Policy};
+use crate::policy::{Action, Because, Decision, Filter, Policy};
 use crate::report::TokenRow;
 use crate::syscalls::{Arch, Call};
 use serde::Serialize;
@@ -62,7 +62,7 @@ fn is_always_allowed(policy: &Policy, decision: &Decision) -> bool {
 }
 
 fn words(label: &str, calls: &[String], decision: &Decision, always: bool) -> String {
-    use crate::policy::Action;
+    let one = if calls.len() == 1 { "it" } else { "one" };
     let calls = match calls {
         [] => String::new(),
         [one] => one.clone(),
@@ -72,9 +72,9 @@ fn words(label: &str, calls: &[String], decision: &Decision, always: bool) -> St
     let does = match decision.action {
         Action::Allow => format!("{label} allows {calls}"),
         Action::Errno(number) => {
-            format!("{label} forbids {calls}, softly: it fails with {}", crate::policy::errno_name(number))
+            format!("{label} forbids {calls}, softly: {one} fails with {}", crate::policy::errno_name(number))
         }
-        Action::Kill => format!("{label} forbids {calls}: whoever makes it is killed"),
+        Action::Kill => format!("{label} forbids {calls}: whoever makes {one} is killed"),
     };
     let why = match &decision.because {
         _ if always => ": this systemd always lets it through",

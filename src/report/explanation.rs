@@ -1,12 +1,15 @@
 //! An explanation as text for people: a page for one topic, a paragraph each for several.
 
 use super::people::{People, caret};
-use crate::explain::{CallRow, Explanation, GroupRow, Kind, Level, RecordRow, Topic, VerdictRow};
+use crate::explain::{
+    CallRow, Explanation, Fallback, GroupRow, Kind, Level, Next, RecordRow, Topic, VerdictRow,
+};
+use crate::syscalls::Arch;
 use console::{measure_text_width, style};
 use std::fmt::Write as _;
 
 /// How wide the labels at the left are.
-const LABEL: usize = 11;
+const LABEL: usize = 13;
 
 /// Text is read best in lines of this length, however wide the terminal is.
 const WIDTH: usize = 80;
@@ -31,18 +34,19 @@ impl People {
         if !explanation.next.is_empty() {
             out.push('\n');
         }
-        let width = explanation.next.iter().map(|next| next.command.len()).max().unwrap_or_default();
-        for next in &explanation.next {
-            let command = style(&next.command).bold();
-            let pad = " ".repeat(width - next.command.len());
-            let line = format!("{command}{pad}  {}", next.does);
-            if measure_text_width(&line) <= self.columns() {
-                let _ = writeln!(out, "{line}");
-            } else {
-                let _ = writeln!(out, "{command}\n    {}", next.does);
-            }
-        }
+        out.push_str(&self.next(&explanation.next));
         out
+    }
+
+    /// What to do next: a table, or where that is too wide, each command above what it does.
+    fn next(&self, steps: &[Next]) -> String {
+        let width = steps.iter().map(|next| next.command.len()).max().unwrap_or_default();
+        let fits = steps.iter().all(|next| width + 2 + next.does.len() <= self.columns());
+        let line = |next: &Next| {
+            let gap = if fits { " ".repeat(width + 2 - next.command.len()) } else { "\n    ".to_owned() };
+            format!("{}{gap}{}\n", style(&next.command).bold(), next.does)
+        };
+        steps.iter().map(line).collect()
     }
 
     fn columns(&self) -> usize {
@@ -56,7 +60,7 @@ impl People {
         if let Some(sentence) = sentence.filter(|sentence| *sentence != topic.summary) {
             out.push_str(&fill(&sentence, self.columns(), ""));
         }
-        for note in &topic.notes {
+        for note in topic.entry.iter().chain(&topic.notes) {
             out.push_str(&fill(note, self.columns(), ""));
         }
         out.push_str(&self.verdicts(&topic.policy));
@@ -67,8 +71,8 @@ impl People {
         ];
         let mut rows: Vec<(&str, String)> = rows.into_iter().flatten().flatten().collect();
         if !topic.elsewhere.is_empty() {
-            let names = topic.elsewhere.iter().map(|row| format!("{} {}", row.architecture, row.call));
-            rows.push(("elsewhere", format!("the same number is {}", names.collect::<Vec<_>>().join(", "))));
+            let names = topic.elsewhere.iter().map(|row| (row.call.clone(), row.architecture));
+            rows.push(("elsewhere", format!("the same number is {}", on_architectures(names))));
         }
         if !rows.is_empty() {
             out.push('\n');
@@ -132,6 +136,9 @@ impl People {
             if let Some(sentence) = call.map(CallRow::sentence).filter(|s| *s != topic.summary) {
                 out.push_str(&fill_from("  ", &sentence, self.columns(), "  "));
             }
+            if let Some(entry) = &topic.entry {
+                out.push_str(&fill_from("  ", entry, self.columns(), "  "));
+            }
             for row in &topic.policy {
                 out.push_str(&fill_from("  ", &format!("{}.", row.words), self.columns(), "  "));
             }
@@ -146,15 +153,14 @@ impl People {
 fn call_rows(row: &CallRow) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
     if let Some(lets) = &row.lets {
-        rows.push(("lets a", format!("program {lets}")));
+        rows.push(("power", format!("lets a program {lets}")));
     }
     rows.push(("risk", format!("{}: {}", level(row.risk.level), row.risk.because)));
     if !row.callers.is_empty() {
-        rows.push(("callers", row.callers.join("\n")));
+        rows.push(("callers", row.callers.join("; ")));
     }
     if !row.falls_back.is_empty() {
-        let soft = row.falls_back.iter().map(|soft| format!("{}: {}", soft.errno, soft.then));
-        rows.push(("if it fails", soft.collect::<Vec<_>>().join("\n")));
+        rows.push(("if it fails", soft_rows(&row.falls_back)));
     }
     if let Some(family) = row.family.as_ref().filter(|family| !family.others.is_empty()) {
         let name = |call: &String| match family.newest_covers && *call == family.newest {
@@ -167,13 +173,37 @@ fn call_rows(row: &CallRow) -> Vec<(&'static str, String)> {
     let groups = groups.collect::<Vec<_>>().join(", ");
     let groups = if groups.is_empty() { "none".to_owned() } else { groups };
     rows.push(("groups", format!("{groups}; of {}", row.groups_of)));
-    let numbers = row.numbers.iter().map(|row| format!("{} {}", row.architecture, row.number));
-    let numbers = numbers.collect::<Vec<_>>().join(", ");
-    let numbers =
-        if numbers.is_empty() { "none on the architectures that unitfix knows".to_owned() } else { numbers };
-    rows.push(("numbers", numbers));
+    let numbers = row.numbers.iter().map(|row| (row.number.to_string(), row.architecture));
+    rows.push(("numbers", on_architectures(numbers)));
     rows.extend(row.manual.clone().map(|page| ("manual", page)));
     rows
+}
+
+/// Who does what at which errno; those at which the same happens together.
+fn soft_rows(rows: &[Fallback]) -> String {
+    let mut out: Vec<(&str, Vec<&str>)> = Vec::new();
+    for row in rows {
+        match out.iter_mut().find(|(then, _)| *then == row.then) {
+            Some((_, errnos)) => errnos.push(row.errno),
+            None => out.push((row.then, vec![row.errno])),
+        }
+    }
+    let lines = out.into_iter().map(|(then, errnos)| format!("{}: {then}", errnos.join(", ")));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Things, each with the architectures on which it is so.
+fn on_architectures(things: impl Iterator<Item = (String, Arch)>) -> String {
+    let mut out: Vec<(String, Vec<String>)> = Vec::new();
+    for (thing, arch) in things {
+        match out.iter_mut().find(|(known, _)| *known == thing) {
+            Some((_, archs)) => archs.push(arch.to_string()),
+            None => out.push((thing, vec![arch.to_string()])),
+        }
+    }
+    let texts = out.into_iter().map(|(thing, archs)| format!("{thing} on {}", crate::plan::list(archs)));
+    let text = texts.collect::<Vec<_>>().join("; ");
+    if text.is_empty() { "none on the architectures that unitfix knows".to_owned() } else { text }
 }
 
 fn level(level: Level) -> String {
@@ -204,7 +234,7 @@ fn group_rows(row: &GroupRow) -> Vec<(&'static str, String)> {
         )
     });
     let risks = risks.collect::<Vec<_>>().join("\n");
-    let none = format!("{}: none of them hands over the system", style("no high risk").green());
+    let none = format!("{} of them hands over the system", style("none").green());
     rows.push(("risk", if risks.is_empty() { none } else { risks }));
     let versions: Vec<String> = row.systemd.iter().map(u32::to_string).collect();
     rows.push((
