@@ -2,6 +2,7 @@
 
 use crate::replay::Via;
 use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// How long a unit is watched, where nothing else is said.
@@ -43,6 +44,8 @@ pub enum Task {
         #[command(flatten)]
         place: Place,
     },
+    /// Say what an audit line, a system call or an @group means
+    Explain(Explain),
     /// Take back what unitfix wrote for a unit
     Revert {
         /// The unit, or the path of a unit file
@@ -76,6 +79,35 @@ pub struct PolicyOptions {
     /// Where the system is
     #[command(flatten)]
     pub place: Place,
+}
+
+/// Explaining.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+unitfix explain setrlimit              a system call by its name\n  \
+unitfix explain 160 arm64              or by its number\n  \
+unitfix explain @resources             a group of them\n  \
+unitfix explain 31/SYS                 how a process ended\n  \
+unitfix explain setrlimit --unit docuum.service\n  \
+journalctl -b | unitfix explain        every denied call in a log\n\n\
+Exit status: 0 explained; 2 unknown, or usage.")]
+pub struct Explain {
+    /// An audit line, a line of systemd's, a call's name or number, a word of SystemCallFilter=, an @group, an exit
+    /// status; - or nothing: standard input
+    #[arg(value_name = "ARG")]
+    pub pasted: Vec<OsString>,
+    /// Also show which line of this unit (a service, or the path of a unit file) forbids it
+    #[arg(long, value_name = "UNIT")]
+    pub unit: Option<String>,
+    /// Take the groups and the rules of this version of systemd
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(1..=9999))]
+    pub systemd: Option<u32>,
+    /// Take the unit, and the version of systemd, from this folder instead of /
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How much a repair may give away without a question.

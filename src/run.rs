@@ -1,8 +1,9 @@
 //! From a parsed command line to an exit status.
 
 use crate::change::{Prompt, Yes};
-use crate::cli::{Cli, PolicyOptions, Repair, Task};
+use crate::cli::{Cli, Explain, PolicyOptions, Repair, Task};
 use crate::ending::Ending;
+use crate::explain;
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
 use crate::policy::show::show;
@@ -11,10 +12,13 @@ use crate::replay::Via;
 use crate::report::{People, PolicyPage, Report, output, parse_call};
 use crate::root::Root;
 use crate::subject::{
-    Failure, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts, inspect,
+    Failure, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts, groups_at, inspect,
 };
 use crate::undo;
 use crate::unit::UnitName;
+use std::ffi::OsString;
+use std::io::{IsTerminal, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -99,6 +103,7 @@ fn finish(result: Result<Ending, Failure>, desk: &mut Desk) -> Result<u8, Failur
 fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
     match task {
         Task::Policy(options) => show_policy(options),
+        Task::Explain(options) => explain(&options),
         Task::Status { unit, place } => {
             let only = unit.as_deref().map(name).transpose()?;
             let root = root_of(place.root);
@@ -144,6 +149,58 @@ fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
     };
     output::result(&text);
     Ok(u8::from(options.lint && page.is_faulty()))
+}
+
+/// Explain what was pasted, as arguments or on standard input.
+fn explain(options: &Explain) -> Result<u8, Failure> {
+    let pasted = explain::parse::parse(&pasted_text(&options.pasted)?);
+    if pasted.questions.is_empty() {
+        let message =
+            "nothing to explain: give an audit line, a system call or an @group (--help shows more)";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let place = Whereabouts { root: options.root.clone().map(Root::new), systemd: options.systemd };
+    let judged = options.unit.as_deref().map(|unit| inspect(unit, &place)).transpose()?;
+    let own;
+    let groups = match &judged {
+        Some(judged) => &judged.groups,
+        None => {
+            own = groups_at(&place)?;
+            &own
+        }
+    };
+    let label = judged.as_ref().map(|judged| judged.unit.name.to_string()).unwrap_or_default();
+    let unit = judged.as_ref().map(|judged| (label.as_str(), &judged.policy));
+    let explanation = explain::explain(&pasted, explain::Context { groups, unit });
+    if options.json {
+        let text = serde_json::to_string_pretty(&explanation).map_err(|e| Failure::System(e.to_string()))?;
+        output::result(&(text + "\n"));
+    } else {
+        output::result(&People::default().explanation(&explanation));
+    }
+    for topic in explanation.topics.iter().filter(|topic| topic.kind == explain::Kind::Unknown) {
+        output::message(&format!("unitfix: {}\n", topic.summary));
+    }
+    Ok(explanation.exit_status)
+}
+
+/// The arguments, or standard input where there is none or only `-`. A shell has taken one line into words.
+fn pasted_text(words: &[OsString]) -> Result<Vec<u8>, Failure> {
+    if !words.is_empty() && words != ["-"] {
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        return Ok(words.join(&b' '));
+    }
+    let input = std::io::stdin();
+    if words.is_empty() && input.is_terminal() {
+        return Ok(Vec::new());
+    }
+    let mut text = Vec::new();
+    let limit = u64::try_from(explain::parse::PASTE_MAX).unwrap_or(u64::MAX);
+    input
+        .take(limit)
+        .read_to_end(&mut text)
+        .map_err(|error| Failure::System(format!("standard input: {error}")))?;
+    Ok(text)
 }
 
 fn root_of(folder: Option<PathBuf>) -> Root {

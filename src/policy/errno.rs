@@ -34,7 +34,7 @@ pub(super) fn default_action(unit: &Unit, findings: &mut Vec<Finding>) -> Action
 }
 
 /// An errno by name or number, or `kill`. Names may be in lower case, `kill` may not.
-pub(super) fn parse_action(text: &str) -> Option<Action> {
+pub fn parse_action(text: &str) -> Option<Action> {
     if text == "kill" {
         return Some(Action::Kill);
     }

@@ -90,7 +90,7 @@ impl People {
     }
 
     /// A time of day; with the date, where it is not today's.
-    fn time(&self, microseconds: u64) -> String {
+    pub(super) fn time(&self, microseconds: u64) -> String {
         let Some(time) = i64::try_from(microseconds).ok().and_then(|t| Timestamp::from_microsecond(t).ok())
         else {
             return "an unknown time".to_owned();
@@ -160,8 +160,7 @@ impl People {
 /// The process, and whose child it is.
 fn who(row: &DenialRow) -> String {
     let comm = row.program.to_string();
-    // the executor's name stands in brackets until it has become the program
-    if let Some(inner) = comm.strip_prefix('(').and_then(|c| c.strip_suffix(')')) {
+    if let Some(inner) = crate::evidence::Process::before_exec(&comm) {
         return format!("systemd itself, before {inner} began");
     }
     let foreign = row.architecture != crate::syscalls::Arch::native();

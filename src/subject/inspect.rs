@@ -18,40 +18,55 @@ pub struct Whereabouts {
     pub systemd: Option<u32>,
 }
 
+/// The groups of the systemd that was named; else of the one below the root, or of the installed one.
+pub fn groups_at(place: &Whereabouts) -> Result<Groups, Failure> {
+    let version = match (&place.root, place.systemd) {
+        (_, Some(version)) => Some(version),
+        (Some(root), None) => super::rooted::version_below(root),
+        (None, None) => {
+            if let Some(version) = super::file::installed_version() {
+                return groups(version, &mut Vec::new());
+            }
+            None
+        }
+    };
+    let groups = Groups::from_rules(version.unwrap_or_else(Groups::newest_version));
+    groups.map_err(|error| Failure::System(error.to_string()))
+}
+
 /// Load a unit by name, or a unit file by its path (with a slash), and judge it.
 ///
 /// With a running manager its own list of files and its own groups count; `--root` and `--systemd` do without one.
 pub fn inspect(asked: &str, place: &Whereabouts) -> Result<Judged, Failure> {
     if asked.contains('/') {
+        if !Path::new(asked).exists() {
+            return Err(Failure::Usage(format!("there is no file {asked}")));
+        }
         let unit = Unit::at_path(Path::new(asked)).map_err(load_failure)?;
-        return by_rules(unit, place.systemd.or_else(super::file::installed_version));
+        return Ok(Judged::of(unit, groups_at(place)?));
     }
     let name = UnitName::parse(asked).map_err(|e| Failure::Usage(e.to_string()))?;
-    if place.root.is_none() && place.systemd.is_none() {
-        match SystemManager::connect() {
-            Ok(manager) => return of_manager(&manager, &name),
-            Err(error @ ManagerError::Unreachable(_)) => {
-                let message = format!("{error}: judged by the files below / alone");
-                let mut judged = below(&Root::default(), &name, None)?;
-                judged.unit.findings.push(Finding::note(Code::NoManager, message, None));
-                return Ok(judged);
-            }
-            Err(other) => return Err(failure(other)),
-        }
+    if place.root.is_some() || place.systemd.is_some() {
+        return of_files(&name, place);
     }
-    below(&place.root.clone().unwrap_or_default(), &name, place.systemd)
+    match SystemManager::connect() {
+        Ok(manager) => of_manager(&manager, &name),
+        Err(error @ ManagerError::Unreachable(_)) => {
+            let mut judged = of_files(&name, place)?;
+            let message = format!("{error}: judged by the files below / alone");
+            judged.unit.findings.push(Finding::note(Code::NoManager, message, None));
+            Ok(judged)
+        }
+        Err(other) => Err(failure(other)),
+    }
 }
 
-fn below(root: &Root, name: &UnitName, systemd: Option<u32>) -> Result<Judged, Failure> {
-    let version = systemd.or_else(|| super::rooted::version_below(root));
-    let unit =
-        Unit::find(root, name, version.unwrap_or_else(Groups::newest_version)).map_err(load_failure)?;
-    by_rules(unit, version)
-}
-
-fn by_rules(unit: Unit, version: Option<u32>) -> Result<Judged, Failure> {
-    let groups = Groups::from_rules(version.unwrap_or_else(Groups::newest_version));
-    Ok(Judged::of(unit, groups.map_err(|e| Failure::System(e.to_string()))?))
+/// Without a service manager.
+fn of_files(name: &UnitName, place: &Whereabouts) -> Result<Judged, Failure> {
+    let groups = groups_at(place)?;
+    let root = place.root.clone().unwrap_or_default();
+    let unit = Unit::find(&root, name, groups.systemd).map_err(load_failure)?;
+    Ok(Judged::of(unit, groups))
 }
 
 fn of_manager(manager: &dyn Manager, name: &UnitName) -> Result<Judged, Failure> {

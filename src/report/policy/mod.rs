@@ -5,7 +5,7 @@ mod text;
 use super::{FindingRow, SCHEMA, TokenRow};
 use crate::evidence::Untrusted;
 use crate::finding::{Finding, Severity};
-use crate::policy::{Action, Because, Decision, Filter, Policy, Restriction, Token};
+use crate::policy::{Action, Because, Decision, Filter, Policy, Restriction};
 use crate::subject::Judged;
 use crate::syscalls::{Arch, Call};
 use serde::Serialize;
@@ -275,8 +275,7 @@ impl CaseRow {
             _ if decision.action == Action::Kill => "kills the process".to_owned(),
             _ => decision.action.to_string(),
         };
-        let row = |token: &Token| TokenRow::new(token, decision, call);
-        CaseRow { action, errno, words, when, decided_by: decision.token().map(row) }
+        CaseRow { action, errno, words, when, decided_by: TokenRow::of(decision, call) }
     }
 }
 
