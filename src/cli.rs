@@ -36,6 +36,8 @@ pub struct Cli {
 pub enum Task {
     /// Show what a unit's settings let every call do, and which line decides
     Policy(PolicyOptions),
+    /// Say what an audit line, a system call or an @group means
+    Explain(Explain),
     /// Show what unitfix wrote, and what was left behind
     Status {
         /// Only this unit
@@ -44,8 +46,6 @@ pub enum Task {
         #[command(flatten)]
         place: Place,
     },
-    /// Say what an audit line, a system call or an @group means
-    Explain(Explain),
     /// Take back what unitfix wrote for a unit
     Revert {
         /// The unit, or the path of a unit file

@@ -221,7 +221,8 @@ impl TokenRow {
             }
             Because::NotListed(_) => format!("{call} is not on this list of what is forbidden"),
             Because::Architecture(_) => format!("calls of the architecture {} are not let in", call.arch),
-            Because::Restricted(_) => "this forbids it".to_owned(),
+            Because::Restricted(_) if decision.denies() => "this forbids it".to_owned(),
+            Because::Restricted(_) => "this has it logged".to_owned(),
             Because::NoFilter | Because::Unknown | Because::WriteAlways => String::new(),
         };
         Some(TokenRow { words, ..TokenRow::place(&token.span) })
