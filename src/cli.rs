@@ -89,7 +89,7 @@ unitfix explain 160 arm64              or by its number\n  \
 unitfix explain @resources             a group of them\n  \
 unitfix explain 31/SYS                 how a process ended\n  \
 unitfix explain setrlimit --unit docuum.service\n  \
-journalctl -b | unitfix explain        every denied call in a log\n\n\
+journalctl -b -g SECCOMP | unitfix explain    the denied calls of a log\n\n\
 Exit status: 0 explained; 2 unknown, or usage.")]
 pub struct Explain {
     /// An audit line, a line of systemd's, a call's name or number, a word of SystemCallFilter=, an @group, an exit
@@ -108,6 +108,18 @@ pub struct Explain {
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+impl Explain {
+    /// The command that repairs the unit which was named.
+    #[must_use]
+    pub fn repair_command(&self) -> Option<String> {
+        let unit = self.unit.as_deref()?;
+        let root = self.root.as_ref().map(|root| format!(" --root {}", quoted(&root.to_string_lossy())));
+        // neither a path nor what is below a root needs the service manager
+        let sudo = if root.is_none() && !unit.contains('/') { "sudo " } else { "" };
+        Some(format!("{sudo}unitfix {}{}", quoted(unit), root.unwrap_or_default()))
+    }
 }
 
 /// How much a repair may give away without a question.

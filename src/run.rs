@@ -171,7 +171,8 @@ fn explain(options: &Explain) -> Result<u8, Failure> {
     };
     let label = judged.as_ref().map(|judged| judged.unit.name.to_string()).unwrap_or_default();
     let unit = judged.as_ref().map(|judged| (label.as_str(), &judged.policy));
-    let explanation = explain::explain(&pasted, explain::Context { groups, unit });
+    let repair = options.repair_command();
+    let explanation = explain::explain(&pasted, explain::Context { groups, unit, repair: repair.as_deref() });
     if options.json {
         let text = serde_json::to_string_pretty(&explanation).map_err(|e| Failure::System(e.to_string()))?;
         output::result(&(text + "\n"));
@@ -195,11 +196,14 @@ fn pasted_text(words: &[OsString]) -> Result<Vec<u8>, Failure> {
         return Ok(Vec::new());
     }
     let mut text = Vec::new();
-    let limit = u64::try_from(explain::parse::PASTE_MAX).unwrap_or(u64::MAX);
+    let limit = u64::try_from(explain::parse::PASTE_MAX).unwrap_or(u64::MAX).saturating_add(1);
     input
         .take(limit)
         .read_to_end(&mut text)
         .map_err(|error| Failure::System(format!("standard input: {error}")))?;
+    if text.len() > explain::parse::PASTE_MAX {
+        output::message("unitfix: only the first 256 KiB are read; --log of a repair reads whole logs\n");
+    }
     Ok(text)
 }
 

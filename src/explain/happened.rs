@@ -46,9 +46,21 @@ pub(super) fn record(record: &Record, context: Context) -> Topic {
     let who = if comm.is_empty() { "A process" } else { &whom };
     let mut topic = match record.call.and_then(|call| Some((call, call.name()?))) {
         Some((denied, name)) => call::about(denied, name, context),
-        None => Topic::new(Kind::Record, String::new()),
+        None => {
+            let mut topic = Topic::new(Kind::Record, String::new());
+            topic.notes.push(
+                "unitfix knows no call of this number: it is newer than unitfix, or none at all.".to_owned(),
+            );
+            let verdict = context.unit.zip(record.call);
+            topic
+                .policy
+                .extend(verdict.map(|((label, policy), call)| super::unit::verdict(policy, label, call)));
+            topic
+        }
     };
     topic.kind = Kind::Record;
+    // what systemd did not forbid, and what somebody ran who logged in, is no matter of a unit
+    topic.filter = record.effect().is_some() && record.login == NOBODY_LOGGED_IN;
     topic.summary = match record.effect() {
         Some(Effect::Killed) => format!("The kernel killed {whom} for making the system call {what}."),
         Some(Effect::Recorded) => {

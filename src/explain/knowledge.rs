@@ -167,7 +167,7 @@ mod tests {
             assert!((10..=105).contains(&words.does.len()), "{name}: {} long", words.does.len());
             let texts = [&words.does].into_iter().chain(&words.lets).chain(&words.callers);
             for text in texts.chain(words.falls_back.values()) {
-                assert!(!text.ends_with('.') && text.trim() == text && text.len() > 2, "{name}: {text}");
+                assert!(!text.ends_with('.') && text.trim() == text && text.len() > 1, "{name}: {text}");
                 assert!(text.len() <= 170, "{name}: {text}");
             }
         }

@@ -105,6 +105,8 @@ pub struct Context<'a> {
     pub groups: &'a Groups,
     /// The unit that was named, and its policy.
     pub unit: Option<(&'a str, &'a Policy)>,
+    /// The command that repairs that unit.
+    pub repair: Option<&'a str>,
 }
 
 impl Topic {
@@ -140,7 +142,7 @@ pub fn explain(pasted: &Pasted, context: Context) -> Explanation {
     Explanation {
         schema: SCHEMA,
         unitfix: env!("CARGO_PKG_VERSION"),
-        next: next(&topics, unit.as_deref(), context.unit.is_some()),
+        next: next(&topics, unit.as_deref(), context),
         topics,
         unit,
         exit_status: if unknown { 2 } else { 0 },
@@ -230,7 +232,7 @@ fn architectures() -> Vec<Arch> {
 }
 
 /// What to do next, after what was explained first.
-fn next(topics: &[Topic], unit: Option<&str>, judged: bool) -> Vec<Next> {
+fn next(topics: &[Topic], unit: Option<&str>, context: Context) -> Vec<Next> {
     let step = |command: String, does: &str| Next { command, does: does.to_owned() };
     let mut known = topics.iter().filter(|topic| topic.kind != Kind::Unknown);
     let Some(first) = known.next() else { return Vec::new() };
@@ -239,6 +241,9 @@ fn next(topics: &[Topic], unit: Option<&str>, judged: bool) -> Vec<Next> {
         out.push(step("unitfix explain CALL".to_owned(), "tells more about one of these calls"));
     }
     let shown = unit.unwrap_or("UNIT");
+    if !first.filter && first.kind == Kind::Record {
+        return out;
+    }
     if !first.filter {
         out.push(step(format!("journalctl -b -u {shown}"), "shows what it printed before"));
         return out;
@@ -255,9 +260,11 @@ fn next(topics: &[Topic], unit: Option<&str>, judged: bool) -> Vec<Next> {
         }
         _ => {}
     }
-    let allowed = judged && !topics.iter().flat_map(|topic| &topic.policy).any(|row| row.denied);
+    let allowed =
+        context.unit.is_some() && !topics.iter().flat_map(|topic| &topic.policy).any(|row| row.denied);
     if !(allowed && first.call.is_some()) && first.kind != Kind::Group {
-        out.push(step(format!("sudo unitfix {shown}"), "finds what it is denied, and repairs it"));
+        let repair = context.repair.map_or_else(|| format!("sudo unitfix {shown}"), str::to_owned);
+        out.push(step(repair, "finds what it is denied, and repairs it"));
     }
     out
 }

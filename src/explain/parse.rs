@@ -548,7 +548,7 @@ mod tests {
 
     fn explained(pasted: &Pasted) -> crate::explain::Explanation {
         static GROUPS: LazyLock<Groups> = LazyLock::new(|| Groups::from_rules(252).unwrap());
-        crate::explain::explain(pasted, crate::explain::Context { groups: &GROUPS, unit: None })
+        crate::explain::explain(pasted, crate::explain::Context { groups: &GROUPS, unit: None, repair: None })
     }
 
     proptest! {
