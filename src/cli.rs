@@ -33,6 +33,8 @@ pub struct Cli {
 /// The other things that unitfix does.
 #[derive(Debug, Subcommand)]
 pub enum Task {
+    /// Show what a unit's settings let every call do, and which line decides
+    Policy(PolicyOptions),
     /// Show what unitfix wrote, and what was left behind
     Status {
         /// Only this unit
@@ -54,6 +56,28 @@ pub enum Task {
     },
 }
 
+/// Looking at a policy.
+#[derive(Debug, Args)]
+pub struct PolicyOptions {
+    /// A service, or the path of a unit file (with a slash)
+    pub unit: String,
+    /// Only these calls: a name or a number, also behind an architecture (x86:socketcall)
+    #[arg(value_name = "CALL")]
+    pub calls: Vec<String>,
+    /// Print the settings as `systemctl show` of that systemd prints them
+    #[arg(long, conflicts_with_all = ["calls", "lint", "json"])]
+    pub show: bool,
+    /// Print only what is wrong with the filter, with advice; exit 1 if something is
+    #[arg(long, conflicts_with_all = ["calls", "json"])]
+    pub lint: bool,
+    /// Judge by the rules of this major version of systemd, without a service manager
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(1..=9999))]
+    pub systemd: Option<u32>,
+    /// Where the system is
+    #[command(flatten)]
+    pub place: Place,
+}
+
 /// How much a repair may give away without a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Risk {
@@ -66,7 +90,7 @@ pub enum Risk {
 pub struct Repair {
     /// A service, or the path of a unit file (with a slash), which is replayed without a service manager
     pub unit: Option<String>,
-    /// End in the question whether to write the repair; without a terminal, --yes has to answer it
+    /// End in the question whether to write the repair
     #[arg(long)]
     pub apply: bool,
     /// Answer every question with yes
@@ -78,13 +102,13 @@ pub struct Repair {
     /// Judge from the logs alone; restart nothing
     #[arg(long, conflicts_with = "via")]
     pub no_replay: bool,
-    /// How to see the forbidden calls of a replay: by the kernel's log, by strace, or auto (the default)
+    /// How a replay sees the calls: log, strace, or auto
     #[arg(long, value_enum, value_name = "ENGINE", hide_possible_values = true)]
     pub via: Option<Via>,
-    /// How long to watch the unit in the replay and after the repair
+    /// How long to watch the unit
     #[arg(long, value_name = "SECONDS", default_value_t = OBSERVE, value_parser = clap::value_parser!(u32).range(1..=86400))]
     pub observe: u32,
-    /// Also read kernel records from this file (audit.log, dmesg, journalctl), or from standard input (-)
+    /// Also read kernel records from FILE (-: stdin)
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
     /// Where the system is
@@ -124,7 +148,7 @@ fn quoted(word: &str) -> String {
 /// Where the system is.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Place {
-    /// Load units from, and write below, this folder instead of /, without a service manager
+    /// Work below DIR, without a service manager
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// Print one JSON object instead of text

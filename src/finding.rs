@@ -35,6 +35,24 @@ pub enum Code {
     UnknownGroup,
     /// An errno, or action, that does not exist.
     BadErrno,
+    /// An empty line takes the whole filter back.
+    ResetLeavesNoFilter,
+    /// A deny list with nothing on it, which is no filter at all.
+    EmptiedDenyList,
+    /// An errno on an allow list, which systemd before 248 forgets.
+    ErrnoOnAllowList,
+    /// An errno at a word that allows a call.
+    ErrnoWithoutTilde,
+    /// An errno that is what the filter does anyway: the service does not start.
+    ErrnoIsDefault,
+    /// An errno that the kernel does not have: the service does not start.
+    ErrnoTooHigh,
+    /// A setting in a section in which it does not count.
+    WrongSection,
+    /// A setting in the wrong case, which systemd does not know.
+    MisspeltSetting,
+    /// A value that is neither yes nor no.
+    BadBoolean,
     /// An architecture that systemd does not know.
     UnknownArchitecture,
     /// An address family that systemd does not know.
@@ -59,13 +77,15 @@ pub enum Code {
     LogUnreadable,
     /// A log that holds no record of a forbidden call.
     NoRecord,
+    /// No service manager runs here: what it would say cannot be asked.
+    NoManager,
     /// Leftovers of a replay that was killed.
     LeftoverReplay,
 }
 
 impl Code {
     /// All of them, as unitfix(1) lists them.
-    pub const ALL: [Code; 21] = [
+    pub const ALL: [Code; 31] = [
         Code::BadLine,
         Code::BadSection,
         Code::InvalidUtf8,
@@ -74,6 +94,15 @@ impl Code {
         Code::UnknownCall,
         Code::UnknownGroup,
         Code::BadErrno,
+        Code::ResetLeavesNoFilter,
+        Code::EmptiedDenyList,
+        Code::ErrnoOnAllowList,
+        Code::ErrnoWithoutTilde,
+        Code::ErrnoIsDefault,
+        Code::ErrnoTooHigh,
+        Code::WrongSection,
+        Code::MisspeltSetting,
+        Code::BadBoolean,
         Code::UnknownArchitecture,
         Code::UnknownFamily,
         Code::UnknownNamespace,
@@ -86,6 +115,7 @@ impl Code {
         Code::PolicyDiffers,
         Code::LogUnreadable,
         Code::NoRecord,
+        Code::NoManager,
         Code::LeftoverReplay,
     ];
 
@@ -101,6 +131,15 @@ impl Code {
             Code::UnknownCall => "unknown-call",
             Code::UnknownGroup => "unknown-group",
             Code::BadErrno => "bad-errno",
+            Code::ResetLeavesNoFilter => "reset-leaves-no-filter",
+            Code::EmptiedDenyList => "emptied-deny-list",
+            Code::ErrnoOnAllowList => "errno-on-allow-list",
+            Code::ErrnoWithoutTilde => "errno-without-tilde",
+            Code::ErrnoIsDefault => "errno-is-default",
+            Code::ErrnoTooHigh => "errno-too-high",
+            Code::WrongSection => "wrong-section",
+            Code::MisspeltSetting => "misspelt-setting",
+            Code::BadBoolean => "bad-boolean",
             Code::UnknownArchitecture => "unknown-architecture",
             Code::UnknownFamily => "unknown-family",
             Code::UnknownNamespace => "unknown-namespace",
@@ -113,7 +152,46 @@ impl Code {
             Code::PolicyDiffers => "policy-differs",
             Code::LogUnreadable => "log-unreadable",
             Code::NoRecord => "no-record",
+            Code::NoManager => "no-manager",
             Code::LeftoverReplay => "leftover-replay",
+        }
+    }
+
+    /// What to do about it, in one sentence.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Code::BadLine => "Remove the line, or begin it with # if it is a comment",
+            Code::BadSection => "Close the bracket, so that the rest of the file counts",
+            Code::InvalidUtf8 => "Save the file as UTF-8, so that the rest of it counts",
+            Code::LineTooLong => "Split the line",
+            Code::NoSection => "Put [Service] above it",
+            Code::UnknownCall | Code::UnknownFamily => {
+                "Remove the word, or correct it: it allows or forbids nothing here"
+            }
+            Code::UnknownGroup => "Name the calls themselves: this systemd has no such group",
+            Code::BadErrno => "Write an errno of errno(3), a number up to 4094, or kill",
+            Code::ResetLeavesNoFilter => "Add a filter behind it, if the service is to have one",
+            Code::EmptiedDenyList => "Begin with an empty SystemCallFilter= and state the list anew",
+            Code::ErrnoOnAllowList => "Take the call off with ~ and no errno, or upgrade systemd",
+            Code::ErrnoWithoutTilde => "Put the word on a line that begins with ~",
+            Code::ErrnoIsDefault => "Remove the errno from the word, or choose another one",
+            Code::ErrnoTooHigh => "Choose an errno below 4095",
+            Code::WrongSection => "Move the line below [Service]",
+            Code::MisspeltSetting => "Write the setting as systemd does",
+            Code::BadBoolean => "Write yes or no",
+            Code::UnknownArchitecture => "Write an architecture of systemd.exec(5), for example native",
+            Code::UnknownNamespace => "Write a type of systemd.exec(5), for example user",
+            Code::AliasLoop => "Remove one of the links",
+            Code::MaskedDropIn => "Remove the mask, if the drop-in is to count",
+            Code::UnreadableUnit | Code::UnreadableDropIn => "Look at its permissions and at the disk",
+            Code::RelativeDropInDirectory => "Make it a real directory, or an absolute link",
+            Code::BadQuoting => "Close the quotation",
+            Code::PolicyDiffers => "Look at `systemctl show` for what is enforced",
+            Code::LogUnreadable => "Run it with the right to read the logs",
+            Code::NoRecord => "Give a log of the time when the service failed",
+            Code::NoManager => "Name the systemd it is for with --systemd",
+            Code::LeftoverReplay => "Run `unitfix status` to see what is left",
         }
     }
 }

@@ -1,15 +1,18 @@
 //! From a parsed command line to an exit status.
 
 use crate::change::{Prompt, Yes};
-use crate::cli::{Cli, Repair, Task};
+use crate::cli::{Cli, PolicyOptions, Repair, Task};
 use crate::ending::Ending;
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
+use crate::policy::show::show;
 use crate::recipe::{Desk, repair};
 use crate::replay::Via;
-use crate::report::{People, Report, output};
+use crate::report::{People, PolicyPage, Report, output, parse_call};
 use crate::root::Root;
-use crate::subject::{Failure, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile};
+use crate::subject::{
+    Failure, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts, inspect,
+};
 use crate::undo;
 use crate::unit::UnitName;
 use std::path::{Path, PathBuf};
@@ -95,6 +98,7 @@ fn finish(result: Result<Ending, Failure>, desk: &mut Desk) -> Result<u8, Failur
 
 fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
     match task {
+        Task::Policy(options) => show_policy(options),
         Task::Status { unit, place } => {
             let only = unit.as_deref().map(name).transpose()?;
             let root = root_of(place.root);
@@ -119,6 +123,27 @@ fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
             Ok(ending.status())
         }
     }
+}
+
+fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
+    let calls: Result<Vec<_>, String> = options.calls.iter().map(|text| parse_call(text)).collect();
+    let calls = calls.map_err(Failure::Usage)?.concat();
+    let place = Whereabouts { root: options.place.root.map(Root::new), systemd: options.systemd };
+    let judged = inspect(&options.unit, &place)?;
+    if options.show {
+        output::result(&show(&judged.unit, &judged.groups).to_string());
+        return Ok(0);
+    }
+    let page = PolicyPage::new(&judged, &calls);
+    let text = if options.place.json {
+        serde_json::to_string_pretty(&page).map_err(|e| Failure::System(e.to_string()))? + "\n"
+    } else if options.lint {
+        page.lint_text(&People::default())
+    } else {
+        page.text(&People::default())
+    };
+    output::result(&text);
+    Ok(u8::from(options.lint && page.is_faulty()))
 }
 
 fn root_of(folder: Option<PathBuf>) -> Root {

@@ -3,6 +3,7 @@
 //! `seccomp_load_syscall_filter_set_raw()` and `seccomp_restrict_archs()` in src/shared/seccomp-util.c.
 
 use super::answer::{Compare, ForArguments, Layer, Test};
+use super::restriction::ENOSYS;
 use super::{Action, Answer, Because, Decision, Filter, Policy};
 use crate::syscalls::{Arch, Call};
 
@@ -115,11 +116,28 @@ impl Policy {
         (self.filter.lists(name) || known().is_some()).then(|| self.filter.decide(Some(name), self.default))
     }
 
+    /// The action that libseccomp takes for a call without a rule, where that denies: no rule may have the same.
+    pub(super) fn libseccomp_default(&self) -> Option<Action> {
+        match (&self.filter, &self.known) {
+            (Filter::Allow(_), Some(_)) => Some(ENOSYS),
+            (Filter::Allow(_), None) => Some(self.default),
+            _ => None,
+        }
+    }
+
+    /// Whether any rule of the installed filter carries the action of `SystemCallErrorNumber=`.
+    pub(super) fn uses_default(&self) -> bool {
+        match (&self.filter, &self.known) {
+            (Filter::Allow(_), Some(known)) => known.iter().any(|name| !self.filter.lists(name)),
+            (Filter::Allow(_), None) => true,
+            (filter, _) => filter.has_plain_entry(),
+        }
+    }
+
     /// What the filter does with a call for which it has no rule.
     fn without_a_rule(&self, call: Call) -> Decision {
         if self.known.is_some() && matches!(self.filter, Filter::Allow(_)) {
-            let enosys = u16::try_from(libc::ENOSYS).unwrap_or(38);
-            return Decision { action: Action::Errno(enosys), because: Because::Unknown };
+            return Decision { action: ENOSYS, because: Because::Unknown };
         }
         self.filter.decide(call.name(), self.default)
     }

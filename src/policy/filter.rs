@@ -8,7 +8,7 @@ use crate::syscalls::Groups;
 use crate::unit::{Setting, Unit};
 use std::collections::{BTreeMap, BTreeSet};
 
-const FILTER: &str = "SystemCallFilter";
+pub(super) const FILTER: &str = "SystemCallFilter";
 const LOG: &str = "SystemCallLog";
 
 /// From this version on an entry with an errno is kept on an allow list, and one without `~` is refused.
@@ -100,6 +100,17 @@ impl Filter {
     #[must_use]
     pub fn first(&self) -> Option<&Token> {
         self.list()?.first.as_ref()
+    }
+
+    /// Whether a name on the list has no action of its own.
+    pub(super) fn has_plain_entry(&self) -> bool {
+        self.list().is_some_and(|list| list.entries.values().any(|entry| entry.action.is_none()))
+    }
+
+    /// The names on the list that have an action of their own, with it and the token that gave it.
+    pub(super) fn own_actions(&self) -> impl Iterator<Item = (&str, Action, Option<&Token>)> {
+        let entries = self.list().into_iter().flat_map(|list| &list.entries);
+        entries.filter_map(|(name, entry)| Some((name.as_str(), entry.action?, entry.token.as_ref())))
     }
 
     /// Whether a name stands on the list.
@@ -270,9 +281,7 @@ impl Builder<'_> {
             self.findings.push(Finding::warning(Code::BadErrno, message, Some(token.span)));
             return;
         }
-        if action.is_some() && !invert && self.groups.systemd >= ERRNO_ON_ALLOW_LISTS_FROM {
-            let message = format!("'{text}' allows a call and carries an errno: systemd ignores the word");
-            self.findings.push(Finding::warning(Code::BadErrno, message, Some(token.span)));
+        if action.is_some() && !self.takes_errno(text, invert, &token) {
             return;
         }
         if !name.starts_with('@') {
@@ -292,6 +301,27 @@ impl Builder<'_> {
         for name in members.iter().filter(|name| self.groups.knows(name)) {
             self.apply(&Word { name, action, invert, token: token.clone() });
         }
+    }
+
+    /// Whether a word with an errno counts here; what it does instead of what it says is a finding.
+    fn takes_errno(&mut self, text: &str, invert: bool, token: &Token) -> bool {
+        let old = self.groups.systemd < ERRNO_ON_ALLOW_LISTS_FROM;
+        let (code, message) = match (invert, &self.filter) {
+            (false, _) if old => (
+                Code::ErrnoWithoutTilde,
+                format!("'{text}' has no '~' before it: this systemd allows the call, and forgets the errno"),
+            ),
+            (false, _) => {
+                (Code::ErrnoWithoutTilde, format!("'{text}' has no '~' before it: systemd ignores the word"))
+            }
+            (true, Filter::Allow(_)) if old => (
+                Code::ErrnoOnAllowList,
+                format!("systemd {} forgets the errno of '{text}' on an allow list", self.groups.systemd),
+            ),
+            (true, _) => return true,
+        };
+        self.findings.push(Finding::warning(code, message, Some(token.span.clone())));
+        old
     }
 
     fn apply(&mut self, word: &Word) {

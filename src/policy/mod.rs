@@ -7,6 +7,7 @@ mod enforced;
 mod errno;
 pub mod families;
 mod filter;
+mod lint;
 pub mod namespaces;
 mod no_new_privileges;
 mod restriction;
@@ -17,6 +18,7 @@ pub use answer::{Answer, Compare, ForArguments, Test};
 pub use errno::errno_name;
 pub use filter::Filter;
 pub use no_new_privileges::NoNewPrivileges;
+pub use lint::SETTINGS;
 pub use restriction::Restriction;
 
 use crate::finding::{Code, Finding};
@@ -176,6 +178,8 @@ impl Policy {
             known,
         };
         policy.no_new_privileges = NoNewPrivileges::of(unit, &policy);
+        let found = lint::lint(unit, &policy);
+        policy.findings.extend(found);
         policy
     }
 }

@@ -2,14 +2,16 @@
 
 pub mod output;
 mod people;
+mod policy;
 
 pub use people::People;
+pub use policy::{PolicyPage, parse_call};
 
 use crate::change::{Diff, FileChange};
 use crate::evidence::{Effect, Sighting, Untrusted};
 use crate::finding::{Finding, Severity};
 use crate::plan::Plan;
-use crate::policy::{Because, Policy, Token};
+use crate::policy::{Because, Decision, Policy, Token};
 use crate::replay::{Observation, Outcome};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -109,6 +111,8 @@ pub struct FindingRow {
     pub severity: Severity,
     /// What is so.
     pub message: String,
+    /// What to do about it.
+    pub advice: &'static str,
     /// `file:line:column`, where there is a place.
     pub place: Option<String>,
     #[serde(skip)]
@@ -196,21 +200,24 @@ impl DenialRow {
             attributed_because: denial.attribution.as_ref().map(crate::evidence::Attribution::reason),
             arguments: denial.arguments.clone(),
             policy: decision.action.to_string(),
-            decided_by: decision.token().map(|token| TokenRow::new(token, &decision.because, denial.call)),
+            decided_by: decision.token().map(|token| TokenRow::new(token, &decision, denial.call)),
         }
     }
 }
 
 impl TokenRow {
-    fn new(token: &Token, because: &Because, call: crate::syscalls::Call) -> Self {
-        let words = match because {
+    fn new(token: &Token, decision: &Decision, call: crate::syscalls::Call) -> Self {
+        let words = match &decision.because {
             Because::Listed(_) if token.text.starts_with('@') => {
                 format!("{} contains {call}", token.text.split(':').next().unwrap_or_default())
             }
             Because::Listed(_) => format!("{call} is named here"),
-            Because::NotListed(_) => format!("{call} is not on this list of what is allowed"),
+            Because::NotListed(_) if decision.denies() => {
+                format!("{call} is not on this list of what is allowed")
+            }
+            Because::NotListed(_) => format!("{call} is not on this list of what is forbidden"),
             Because::Architecture(_) => format!("calls of the architecture {} are not let in", call.arch),
-            Because::Restricted(token) => format!("{}= forbids it", token.setting),
+            Because::Restricted(_) => "this forbids it".to_owned(),
             Because::NoFilter | Because::Unknown | Because::WriteAlways => String::new(),
         };
         TokenRow { words, ..TokenRow::place(&token.span) }
@@ -245,6 +252,7 @@ impl From<&Finding> for FindingRow {
             code: finding.code.name(),
             severity: finding.severity,
             message: Untrusted::new(finding.message.as_str()).to_string(),
+            advice: finding.code.advice(),
             place: finding.span.as_ref().map(crate::unit::Span::location),
             token: finding.span.as_ref().map(TokenRow::place),
         }

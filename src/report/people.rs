@@ -51,7 +51,7 @@ impl People {
             }
         }
         for finding in &report.findings {
-            out.push_str(&finding_text(finding));
+            out.push_str(&finding_text(finding, self.width));
         }
         out
     }
@@ -198,8 +198,32 @@ fn decisions(rows: &[DenialRow], width: usize) -> String {
     out
 }
 
+/// Names after a label, wrapped; lists are not made wider than 80 columns, however wide the terminal is.
+pub(super) fn listed(label: &str, names: &[String], width: usize) -> String {
+    wrapped(&format!("{label}{}", names.join(", ")), "    ", width.min(80))
+}
+
+/// Text wrapped at spaces, with further lines indented. What stands at its beginning stays there.
+pub(super) fn wrapped(text: &str, indent: &str, width: usize) -> String {
+    let start = text.len() - text.trim_start().len();
+    let (mut out, mut column) = (text.get(..start).unwrap_or_default().to_owned(), start);
+    for (at, word) in text.split_whitespace().enumerate() {
+        let length = console::measure_text_width(word);
+        if at > 0 && column + 1 + length > width {
+            let _ = write!(out, "\n{indent}");
+            column = indent.len();
+        } else if at > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out + "\n"
+}
+
 /// The line of a token with a caret under the token and words behind the caret.
-fn caret(token: &TokenRow, indent: &str, words: &str, width: usize) -> String {
+pub(super) fn caret(token: &TokenRow, indent: &str, words: &str, width: usize) -> String {
     let column = usize::try_from(token.column).unwrap_or(1).saturating_sub(1);
     let before: String = token.text.chars().take(column).collect();
     let marked: String =
@@ -215,16 +239,19 @@ fn caret(token: &TokenRow, indent: &str, words: &str, width: usize) -> String {
     format!("{indent}{}\n{indent}{spaces}{}{words}\n", token.text, style(carets).red().bold())
 }
 
-fn finding_text(finding: &FindingRow) -> String {
+/// A finding with its place.
+pub(super) fn finding_text(finding: &FindingRow, width: usize) -> String {
     let label = match finding.severity {
         super::Severity::Note => style("note").cyan(),
         super::Severity::Warning => style("warning").yellow(),
         super::Severity::Error => style("error").red(),
     };
-    let mut out = format!("\n{label}[{}]: {}\n", finding.code, finding.message);
+    let text = format!("{label}[{}]: {}", finding.code, finding.message);
+    let mut out = format!("\n{}", wrapped(&text, "  ", width));
     if let (Some(place), Some(token)) = (&finding.place, &finding.token) {
         let _ = writeln!(out, "  {place}");
         out.push_str(&caret(token, "    ", "", usize::MAX));
     }
+    let _ = writeln!(out, "  = {}", finding.advice);
     out
 }

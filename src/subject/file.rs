@@ -39,7 +39,7 @@ impl UnitFile {
 }
 
 /// The major version of the systemd that is installed, whether it runs or not.
-fn installed_version() -> Option<u32> {
+pub(super) fn installed_version() -> Option<u32> {
     let output = std::process::Command::new("systemctl")
         .arg("--version")
         .env_clear()

@@ -163,7 +163,7 @@ pub(super) fn load_failure(error: LoadError) -> Failure {
     }
 }
 
-fn failure(error: ManagerError) -> Failure {
+pub(super) fn failure(error: ManagerError) -> Failure {
     match error {
         ManagerError::Interrupted => Failure::Interrupted,
         other => Failure::System(other.to_string()),
@@ -191,7 +191,7 @@ pub(super) fn groups(version: u32, findings: &mut Vec<Finding>) -> Result<Groups
 }
 
 /// The manager is right about what it enforces.
-fn adopt(judged: &mut Judged, status: &UnitStatus) {
+pub(super) fn adopt(judged: &mut Judged, status: &UnitStatus) {
     let findings = &mut judged.unit.findings;
     let (allow, names) = &status.filter;
     let (_, theirs_alone) = judged.policy.filter.adopt(*allow, names);

@@ -1,10 +1,12 @@
 //! What is repaired: a unit of the running manager, a unit below a root folder, or a bare unit file.
 
 mod file;
+mod inspect;
 mod managed;
 mod rooted;
 
 pub use file::UnitFile;
+pub use inspect::{Whereabouts, inspect};
 pub use managed::{ManagedUnit, SubjectOptions};
 pub use rooted::RootedUnit;
 
@@ -83,14 +85,19 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Judge a unit by the groups of a systemd. A unit without a command has nothing that could be denied.
+    /// Judge a unit by the groups of a systemd.
+    fn of(unit: Unit, groups: Groups) -> Self {
+        let policy = Policy::evaluate(&unit, &groups);
+        Judged { unit, groups, policy }
+    }
+
+    /// Judge a unit that is to be repaired: one without a command has nothing that could be denied.
     fn new(unit: Unit, groups: Groups) -> Result<Self, Failure> {
         if unit.commands(Stage::Start).is_empty() {
             let message = format!("{} has no ExecStart=: nothing runs that could be denied", unit.name);
             return Err(Failure::Hopeless(message));
         }
-        let policy = Policy::evaluate(&unit, &groups);
-        Ok(Judged { unit, groups, policy })
+        Ok(Judged::of(unit, groups))
     }
 }
 

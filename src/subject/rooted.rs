@@ -33,7 +33,7 @@ impl RootedUnit {
 }
 
 /// The major version of the systemd below a root: its private library carries it in its name.
-fn version_below(root: &Root) -> Option<u32> {
+pub(super) fn version_below(root: &Root) -> Option<u32> {
     let folders = ["/usr/lib/systemd", "/lib/systemd", "/usr/lib64/systemd"].map(PathBuf::from);
     let multiarch = root.list(Path::new("/usr/lib")).unwrap_or_default();
     let multiarch = multiarch.iter().map(|name| Path::new("/usr/lib").join(name).join("systemd"));

@@ -129,6 +129,14 @@ impl Groups {
         self.members.get(group)
     }
 
+    /// Every group with its members, those with the most first.
+    #[must_use]
+    pub fn largest_first(&self) -> Vec<(&str, &BTreeSet<String>)> {
+        let mut all: Vec<_> = self.members.iter().map(|(name, members)| (name.as_str(), members)).collect();
+        all.sort_by_key(|(name, members)| (std::cmp::Reverse(members.len()), *name));
+        all
+    }
+
     /// The groups that hold a call, smallest first.
     #[must_use]
     pub fn holding(&self, call: &str) -> Vec<&str> {

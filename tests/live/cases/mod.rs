@@ -7,6 +7,7 @@ mod founding;
 mod groups;
 mod harness;
 mod installed_filters;
+mod lint;
 mod other_causes;
 mod own_policy;
 mod prompts;
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Case> {
         apply_errors::CASES,
         evidence::CASES,
         own_policy::CASES,
+        lint::CASES,
         installed_filters::CASES,
     ]
     .concat()

@@ -1,0 +1,302 @@
+//! `unitfix policy`: what a unit's settings let every call do, as one value.
+
+mod text;
+
+use super::{FindingRow, SCHEMA, TokenRow};
+use crate::evidence::Untrusted;
+use crate::finding::{Finding, Severity};
+use crate::policy::{Action, Because, Decision, Filter, Policy, Restriction, Token};
+use crate::subject::Judged;
+use crate::syscalls::{Arch, Call};
+use serde::Serialize;
+
+/// The effective policy of a unit.
+#[derive(Clone, Debug, Serialize)]
+pub struct PolicyPage {
+    /// The version of this format.
+    pub schema: u32,
+    /// The version of unitfix.
+    pub unitfix: &'static str,
+    /// The unit.
+    pub unit: String,
+    /// The unit file and the drop-ins, in load order.
+    pub files: Vec<std::path::PathBuf>,
+    /// The major version of systemd whose rules apply.
+    pub systemd: u32,
+    /// Where the contents of the groups come from.
+    pub groups: String,
+    /// `SystemCallFilter=`: `none`, `allow` (only what is listed runs) or `deny`.
+    pub filter: &'static str,
+    /// What is done with a forbidden call that has no errno of its own (`SystemCallErrorNumber=`).
+    pub default_action: String,
+    /// What of the native architecture the filter forbids, by the token that decided it.
+    pub forbidden: Vec<ForbiddenRow>,
+    /// `SystemCallArchitectures=`, if it is set: what is let in beside the native architecture, and where it says so.
+    pub architectures: Option<ArchitecturesRow>,
+    /// What other settings forbid.
+    pub restrictions: Vec<RestrictionRow>,
+    /// Every call of the architectures of this kernel that has a name, or those that were asked for.
+    pub calls: Vec<CallRow>,
+    /// What is wrong with the unit's files and its filter.
+    pub findings: Vec<FindingRow>,
+    #[serde(skip)]
+    asked: bool,
+}
+
+/// Calls that one token of the filter forbids.
+#[derive(Clone, Debug, Serialize)]
+pub struct ForbiddenRow {
+    /// What becomes of them.
+    pub action: String,
+    /// Their names.
+    pub calls: Vec<String>,
+    /// The groups that are forbidden as a whole, and the calls beside them.
+    #[serde(skip)]
+    summary: Vec<String>,
+    /// The token; nothing where systemd itself decides.
+    pub decided_by: Option<TokenRow>,
+}
+
+/// The architectures that are let in.
+#[derive(Clone, Debug, Serialize)]
+pub struct ArchitecturesRow {
+    /// In systemd's words.
+    pub admitted: Vec<Arch>,
+    /// Calls of these kill.
+    pub killed: Vec<Arch>,
+    /// Where it says so.
+    pub decided_by: TokenRow,
+}
+
+/// Another setting that installs a seccomp filter.
+#[derive(Clone, Debug, Serialize)]
+pub struct RestrictionRow {
+    /// The setting.
+    pub setting: &'static str,
+    /// What it forbids, in words.
+    pub forbids: &'static str,
+    /// The calls, for some arguments at least.
+    pub calls: Vec<String>,
+    /// Where it says so.
+    pub decided_by: TokenRow,
+}
+
+/// What becomes of one call.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallRow {
+    /// Its name, or `number N`.
+    pub call: String,
+    /// Its number on the architecture.
+    pub number: u32,
+    /// The architecture.
+    pub architecture: Arch,
+    /// What becomes of it for some arguments; the first that holds counts.
+    pub for_arguments: Vec<CaseRow>,
+    /// What becomes of it otherwise.
+    pub otherwise: CaseRow,
+}
+
+/// One thing that can become of a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CaseRow {
+    /// `allow`, `log`, `errno` or `kill`.
+    pub action: &'static str,
+    /// The errno's name, or its number.
+    pub errno: Option<String>,
+    /// In words.
+    pub words: String,
+    /// For which arguments, in words; empty: for all others.
+    pub when: String,
+    /// The token that decided.
+    pub decided_by: Option<TokenRow>,
+}
+
+impl PolicyPage {
+    /// Everything there is to say, and the answers for these calls (none asked for: for all calls).
+    #[must_use]
+    pub fn new(judged: &Judged, asked: &[Call]) -> Self {
+        let Judged { unit, groups, policy } = judged;
+        let calls: Vec<Call> = if asked.is_empty() { named_calls().collect() } else { asked.to_vec() };
+        let file = |path: &std::path::PathBuf| unit.drop_ins.iter().position(|f| f.path == *path);
+        let mut findings: Vec<&Finding> = unit.findings.iter().chain(&policy.findings).collect();
+        findings.sort_by_key(|finding| match &finding.span {
+            Some(span) => (0, file(&span.file.path).map_or(0, |at| at + 1), span.line, span.column),
+            None => (1, 0, 0, 0),
+        });
+        PolicyPage {
+            schema: SCHEMA,
+            unitfix: env!("CARGO_PKG_VERSION"),
+            unit: unit.name.to_string(),
+            files: std::iter::once(&unit.fragment).chain(&unit.drop_ins).map(|f| f.path.clone()).collect(),
+            systemd: groups.systemd,
+            groups: groups.origin_words(),
+            filter: match &policy.filter {
+                filter if !filter.exists() => "none",
+                Filter::Allow(_) => "allow",
+                _ => "deny",
+            },
+            default_action: policy.default.to_string(),
+            forbidden: forbidden(judged),
+            architectures: architectures(policy),
+            restrictions: policy.restrictions.iter().map(RestrictionRow::from).collect(),
+            calls: calls.into_iter().map(|call| CallRow::new(policy, call)).collect(),
+            findings: findings.into_iter().map(FindingRow::from).collect(),
+            asked: !asked.is_empty(),
+        }
+    }
+
+    /// Whether something is wrong, rather than worth knowing.
+    #[must_use]
+    pub fn is_faulty(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity > Severity::Note)
+    }
+}
+
+/// Every call of this kernel's architectures that has a name.
+fn named_calls() -> impl Iterator<Item = Call> {
+    let numbers = |arch: Arch| (0..1024).map(move |number| Call { arch, number });
+    let archs = Arch::of_this_kernel().iter().copied();
+    archs.flat_map(numbers).filter(|call| call.name().is_some())
+}
+
+/// What the filter forbids of the native architecture, one row for each token and action, in the order of the files.
+fn forbidden(judged: &Judged) -> Vec<ForbiddenRow> {
+    let mut rows: Vec<(Decision, Vec<String>)> = Vec::new();
+    for call in named_calls().filter(|call| call.arch == Arch::native()) {
+        let decision = judged.policy.filter_alone(call);
+        if !decision.denies() {
+            continue;
+        }
+        match rows.iter_mut().find(|(other, _)| *other == decision) {
+            Some((_, calls)) => calls.push(call.to_string()),
+            None => rows.push((decision, vec![call.to_string()])),
+        }
+    }
+    let order: Vec<_> = judged.unit.drop_ins.iter().map(|f| &f.path).collect();
+    rows.sort_by_key(|(decision, _)| {
+        decision.token().map(|token| {
+            let file = order.iter().position(|path| *path == &token.span.file.path);
+            (file.map_or(0, |at| at + 1), token.span.line, token.span.column)
+        })
+    });
+    rows.into_iter()
+        .map(|(decision, mut calls)| {
+            calls.sort_unstable();
+            ForbiddenRow {
+                action: decision.action.to_string(),
+                summary: summary(judged, &calls),
+                decided_by: token_row(&decision, &calls),
+                calls,
+            }
+        })
+        .collect()
+}
+
+fn token_row(decision: &Decision, calls: &[String]) -> Option<TokenRow> {
+    let token = decision.token()?;
+    let count = if calls.len() == 1 { "1 call".to_owned() } else { format!("{} calls", calls.len()) };
+    let verb = if matches!(decision.because, Because::NotListed(_)) { "does not hold" } else { "forbids" };
+    Some(TokenRow { words: format!("{verb} {count}"), ..TokenRow::place(&token.span) })
+}
+
+/// So many names are read at a glance.
+const AT_A_GLANCE: usize = 12;
+
+/// Names, with the groups that they hold as a whole in place of their members.
+fn summary(judged: &Judged, calls: &[String]) -> Vec<String> {
+    if calls.len() <= AT_A_GLANCE {
+        return calls.to_vec();
+    }
+    let native = |name: &&String| Arch::native().number(name).is_some();
+    let mut rest: Vec<&String> = calls.iter().collect();
+    let mut groups = Vec::new();
+    for (name, members) in judged.groups.largest_first() {
+        let members: Vec<&String> = members.iter().filter(native).collect();
+        let whole = members.len() > 1 && members.iter().all(|m| calls.contains(m));
+        if whole && name != "@known" && members.iter().any(|m| rest.contains(m)) {
+            rest.retain(|call| !members.contains(call));
+            groups.push(name.to_owned());
+        }
+    }
+    groups.sort_unstable();
+    groups.extend(rest.into_iter().cloned());
+    groups
+}
+
+fn architectures(policy: &Policy) -> Option<ArchitecturesRow> {
+    let (_, token) = policy.architectures.as_ref()?;
+    let archs = || Arch::of_this_kernel().iter().copied();
+    Some(ArchitecturesRow {
+        admitted: archs().filter(|arch| policy.admits(*arch)).collect(),
+        killed: archs().filter(|arch| !policy.admits(*arch)).collect(),
+        decided_by: TokenRow::place(&token.span),
+    })
+}
+
+impl From<&Restriction> for RestrictionRow {
+    fn from(restriction: &Restriction) -> Self {
+        RestrictionRow {
+            setting: restriction.token.setting,
+            forbids: restriction.forbids,
+            calls: restriction.calls().into_iter().map(str::to_owned).collect(),
+            decided_by: TokenRow::place(&restriction.token.span),
+        }
+    }
+}
+
+impl CallRow {
+    fn new(policy: &Policy, call: Call) -> Self {
+        let answer = policy.answer(call);
+        let case = |decision: &Decision, when: String| CaseRow::new(decision, call, when);
+        let words = |tests: &[crate::policy::Test]| {
+            tests.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+        };
+        let entries = answer.for_arguments.iter();
+        CallRow {
+            call: call.to_string(),
+            number: call.number,
+            architecture: call.arch,
+            for_arguments: entries.map(|entry| case(&entry.decision, words(&entry.when))).collect(),
+            otherwise: case(&answer.otherwise, String::new()),
+        }
+    }
+}
+
+impl CaseRow {
+    fn new(decision: &Decision, call: Call, when: String) -> Self {
+        let (action, errno) = match decision.action {
+            Action::Allow => ("allow", None),
+            Action::Log => ("log", None),
+            Action::Errno(number) => ("errno", Some(crate::policy::errno_name(number))),
+            Action::Kill => ("kill", None),
+        };
+        let words = match &decision.because {
+            Because::Unknown => format!("{}, as systemd does not know it", decision.action),
+            _ if decision.action == Action::Kill => "kills the process".to_owned(),
+            _ => decision.action.to_string(),
+        };
+        let row = |token: &Token| TokenRow::new(token, decision, call);
+        CaseRow { action, errno, words, when, decided_by: decision.token().map(row) }
+    }
+}
+
+/// What somebody wrote, as a call: a name, a number, or either behind an architecture and a colon.
+pub fn parse_call(text: &str) -> Result<Vec<Call>, String> {
+    let shown = || Untrusted::new(text).to_string();
+    let (archs, word): (Vec<Arch>, &str) = match text.split_once(':') {
+        Some((arch, word)) => match Arch::from_systemd_name(arch) {
+            Some(arch) => (vec![arch], word),
+            None => return Err(format!("'{}' names no architecture that unitfix knows", shown())),
+        },
+        None => (Arch::of_this_kernel().to_vec(), text),
+    };
+    if let Ok(number) = word.parse() {
+        return Ok(vec![Call { arch: archs.first().copied().unwrap_or(Arch::native()), number }]);
+    }
+    let calls = archs.iter().filter_map(|arch| Some(Call { arch: *arch, number: arch.number(word)? }));
+    let calls: Vec<Call> = calls.collect();
+    if calls.is_empty() {
+        return Err(format!("no system call of this kernel's architectures is named '{}'", shown()));
+    }
+    Ok(calls)
+}

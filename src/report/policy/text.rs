@@ -1,0 +1,152 @@
+//! The page for people.
+
+use super::{ArchitecturesRow, CallRow, CaseRow, ForbiddenRow, PolicyPage, RestrictionRow};
+use crate::report::people::{People, caret, finding_text, listed};
+use crate::syscalls::Arch;
+use console::style;
+use std::fmt::Write as _;
+
+impl PolicyPage {
+    /// The page, or the answers for the calls that were asked for.
+    #[must_use]
+    pub fn text(&self, people: &People) -> String {
+        if self.asked { self.answers(people) } else { self.page(people) }
+    }
+
+    /// The findings alone, for `--lint`.
+    #[must_use]
+    pub fn lint_text(&self, people: &People) -> String {
+        let mut out = String::new();
+        for finding in &self.findings {
+            let _ = writeln!(out, "{}", finding_text(finding, people.width).trim_start());
+        }
+        match self.findings.len() {
+            0 => format!("{}: nothing is wrong with its filter.\n", self.unit),
+            1 => out + "1 finding.\n",
+            n => out + &format!("{n} findings.\n"),
+        }
+    }
+
+    fn page(&self, people: &People) -> String {
+        let mut out = format!("{}\n", style(self.headline()).bold());
+        for row in &self.forbidden {
+            out.push_str(&forbidden(row, people));
+        }
+        out.push_str(&self.architectures_text(people));
+        if !self.restrictions.is_empty() {
+            out.push_str("\nOther settings forbid more, and no SystemCallFilter= can lift that:\n");
+        }
+        for row in &self.restrictions {
+            out.push_str(&restriction(row, people));
+        }
+        for finding in &self.findings {
+            out.push_str(&finding_text(finding, people.width));
+        }
+        let _ = writeln!(out, "\nThe groups are those of {}.", self.groups);
+        out
+    }
+
+    fn headline(&self) -> String {
+        let forbidden: usize = self.forbidden.iter().map(|row| row.calls.len()).sum();
+        let kind = match self.filter {
+            "allow" => "an allow list",
+            "deny" => "a deny list",
+            _ => return format!("{}: no system call filter, every call is allowed", self.unit),
+        };
+        let native = self.calls.iter().filter(|row| row.architecture == Arch::native()).count();
+        format!("{}: {kind} that forbids {forbidden} of {native} calls", self.unit)
+    }
+
+    fn architectures_text(&self, people: &People) -> String {
+        let names = |archs: &[Arch]| crate::plan::list(archs.iter().map(|arch| arch.systemd_name()));
+        let Some(row) = &self.architectures else {
+            return String::new();
+        };
+        let mut out = format!("\nCalls of {} programs are let in", names(&row.admitted));
+        if !row.killed.is_empty() {
+            let _ = write!(out, "; those of {} programs are killed", names(&row.killed));
+        }
+        let token = &row.decided_by;
+        let _ = writeln!(out, ":\n  {}:{}:{}", token.file.display(), token.line, token.column);
+        out + &caret(token, "    ", "", people.width)
+    }
+
+    fn answers(&self, people: &People) -> String {
+        let mut out = String::new();
+        for row in &self.calls {
+            // what becomes of it on other architectures is said where it differs, but for those that are shut out
+            let native = self.calls.iter().find(|r| r.architecture == Arch::native() && r.call == row.call);
+            let said = native.is_some_and(|native| {
+                let same = native.otherwise == row.otherwise && native.for_arguments == row.for_arguments;
+                let shut_out = |shut: &ArchitecturesRow| shut.killed.contains(&row.architecture);
+                native.architecture != row.architecture
+                    && (same || self.architectures.as_ref().is_some_and(shut_out))
+            });
+            if !said {
+                out.push_str(&answer(row, people));
+            }
+        }
+        out
+    }
+}
+
+/// One token of the filter, and what it forbids.
+fn forbidden(row: &ForbiddenRow, people: &People) -> String {
+    let mut out = String::from("\n");
+    if let Some(token) = &row.decided_by {
+        let _ = writeln!(out, "{}:{}:{}", token.file.display(), token.line, token.column);
+        out.push_str(&caret(token, "  ", &token.words, people.width));
+    } else {
+        out.push_str("systemd does not know, and lets fail:\n");
+    }
+    let label = format!("  {}: ", if row.action == "kills" { "killed" } else { &row.action });
+    out + &listed(&label, &row.summary, people.width)
+}
+
+fn restriction(row: &RestrictionRow, people: &People) -> String {
+    let token = &row.decided_by;
+    let mut out = format!("\n{}:{}:{}\n", token.file.display(), token.line, token.column);
+    out.push_str(&caret(token, "  ", &format!("forbids {}", row.forbids), people.width));
+    let native = |call: &&String| Arch::native().number(call).is_some();
+    let calls: Vec<String> = row.calls.iter().filter(native).cloned().collect();
+    out + &listed("  calls: ", &calls, people.width)
+}
+
+/// What becomes of one call, and why.
+fn answer(row: &CallRow, people: &People) -> String {
+    let foreign = row.architecture != Arch::native();
+    let arch = if foreign { format!(" [{}]", row.architecture) } else { String::new() };
+    let mut out = format!("{}{arch}: ", style(&row.call).bold());
+    let first =
+        if row.for_arguments.is_empty() { &row.otherwise.words } else { "it depends on the arguments" };
+    let _ = writeln!(out, "{first}");
+    // one place with all the arguments that it is about
+    let mut cases: Vec<(&CaseRow, Vec<&str>)> = Vec::new();
+    for case in &row.for_arguments {
+        let same = |other: &CaseRow| other.action == case.action && other.decided_by == case.decided_by;
+        match cases.iter_mut().find(|(other, _)| same(other)) {
+            Some((_, when)) => when.push(&case.when),
+            None => cases.push((case, vec![&case.when])),
+        }
+    }
+    for (case, when) in cases {
+        let when: Vec<String> = when.into_iter().map(str::to_owned).collect();
+        let _ = writeln!(out, "  {} where", case.words);
+        for line in when {
+            let _ = writeln!(out, "    {line}");
+        }
+        out.push_str(&because(case, people));
+    }
+    if !row.for_arguments.is_empty() {
+        let _ = writeln!(out, "  otherwise {}", row.otherwise.words);
+    }
+    out + &because(&row.otherwise, people)
+}
+
+fn because(case: &CaseRow, people: &People) -> String {
+    let Some(token) = &case.decided_by else {
+        return String::new();
+    };
+    let place = format!("  because  {}:{}:{}\n", token.file.display(), token.line, token.column);
+    place + &caret(token, "             ", &token.words, people.width)
+}

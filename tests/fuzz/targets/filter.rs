@@ -1,0 +1,38 @@
+//! Any bytes below [Service] make a policy: it is evaluated and asked, by the rules of every version.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use std::sync::LazyLock;
+use unitfix::policy::Policy;
+use unitfix::seccomp::bpf;
+use unitfix::syscalls::{Arch, Call, Groups};
+use unitfix::unit::{SourceFile, Unit, UnitName};
+
+static GROUPS: LazyLock<Vec<Groups>> = LazyLock::new(|| {
+    [247, 252, 257, 262].into_iter().map(|version| Groups::from_rules(version).unwrap()).collect()
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut unit = Unit {
+        name: UnitName::parse("fuzz.service").unwrap(),
+        fragment: SourceFile::new("/fuzz.service", b"[Service]\n".as_slice()),
+        drop_ins: Vec::new(),
+        settings: Vec::new(),
+        findings: Vec::new(),
+    };
+    let mut text = b"[Service]\n".to_vec();
+    text.extend_from_slice(bytes);
+    unit.add_drop_in(SourceFile::new("/fuzz.service.d/50.conf", text));
+    let version = bytes.first().copied().unwrap_or_default();
+    let groups = &GROUPS[usize::from(version) % GROUPS.len()];
+    let policy = Policy::evaluate(&unit, groups);
+    for number in [0, 1, 56, 160, 435, 600, u32::MAX] {
+        for arch in Arch::ALL {
+            let call = Call { arch, number };
+            let answer = policy.answer(call);
+            assert!(!policy.decide(call).denies() || answer.otherwise.denies());
+        }
+    }
+    let program = bpf::compile(&policy, bpf::OnDenied::Enforce);
+    assert!(program.len() <= 4096, "BPF_MAXINSNS");
+});
