@@ -182,6 +182,7 @@ impl Code {
             Code::BadBoolean => "Write yes or no",
             Code::UnknownArchitecture => "Write an architecture of systemd.exec(5), for example native",
             Code::UnknownNamespace => "Write a type of systemd.exec(5), for example user",
+            Code::AliasLoop => "Remove one of the links",
             Code::MaskedDropIn => "Remove the mask, if the drop-in is to count",
             Code::AliasLoop => "Remove one of the links",
             Code::UnreadableDropIn | Code::UnreadableUnit => "Look at its permissions and at the disk",

@@ -43,6 +43,8 @@ pub struct Test {
 pub enum Compare {
     /// It is this value.
     Equal(u64),
+    /// Its lower half is this value.
+    LowerHalf(u32),
     /// It is another value.
     NotEqual(u64),
     /// It is lower.
@@ -60,6 +62,7 @@ impl Test {
         let value = if arch.is_64_bit() { wide } else { wide & u64::from(u32::MAX) };
         match self.compare {
             Compare::Equal(other) => value == other,
+            Compare::LowerHalf(other) => value & u64::from(u32::MAX) == u64::from(other),
             Compare::NotEqual(other) => value != other,
             Compare::Less(other) => value < other,
             Compare::Greater(other) => value > other,
@@ -71,7 +74,7 @@ impl Test {
 impl fmt::Display for Test {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (verb, words) = match self.compare {
-            Compare::Equal(_) => ("is", self.words),
+            Compare::Equal(_) | Compare::LowerHalf(_) => ("is", self.words),
             Compare::NotEqual(_) => ("is not", self.words),
             Compare::Less(_) => ("is below", self.words),
             Compare::Greater(_) => ("is above", self.words),

@@ -10,7 +10,7 @@ use crate::unit::Unit;
 pub enum NoNewPrivileges {
     /// `NoNewPrivileges=`, or `DynamicUser=`, which turns it on whatever the other says.
     Set(Token),
-    /// The process may not install a filter otherwise.
+    /// The process may not install a filter otherwise. `AmbientCapabilities=` do not help: they become effective later.
     Implied {
         /// The setting that installs a filter.
         filter: Token,
@@ -32,7 +32,7 @@ impl NoNewPrivileges {
         }
         let user = unit.last("User").filter(|user| !["", "root", "0"].contains(&user.value.text.as_str()))?;
         let keeps = policy.systemd >= KEEPS_PRIVILEGES_FROM && lets_drop_privileges(&policy.filter);
-        if keeps || ambient_admin(unit) {
+        if keeps {
             return None;
         }
         let user = Token { text: user.value.text.clone(), setting: "User", span: user.value.whole() };
@@ -66,21 +66,4 @@ fn lets_drop_privileges(filter: &Filter) -> bool {
         Filter::Allow(_) => calls.all(|call| filter.lists(call)),
         Filter::Deny(_) => !calls.any(|call| filter.lists(call)),
     }
-}
-
-/// Whether `AmbientCapabilities=` keeps CAP_SYS_ADMIN: the lines add up, `~` takes away, an empty one takes all back
-/// (`config_parse_capability_set()`).
-fn ambient_admin(unit: &Unit) -> bool {
-    let mut held = None;
-    for setting in unit.service("AmbientCapabilities") {
-        let text = setting.value.text.as_str();
-        let (invert, list) = text.strip_prefix('~').map_or((false, text), |list| (true, list));
-        let named = list.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("CAP_SYS_ADMIN"));
-        held = match held {
-            _ if text.is_empty() => None,
-            None => Some(named != invert), // the first line with `~` leaves all others
-            Some(held) => Some(if named { !invert } else { held }),
-        };
-    }
-    held.unwrap_or_default()
 }

@@ -67,7 +67,10 @@ impl Restriction {
         let group = |name| of_group(groups, name);
         [
             protect_hostname(unit),
-            restrict_address_families(&AddressFamilies::evaluate(unit, groups.systemd, findings)),
+            restrict_address_families(
+                &AddressFamilies::evaluate(unit, groups.systemd, findings),
+                groups.systemd,
+            ),
             on(
                 "MemoryDenyWriteExecute",
                 "making memory executable",
@@ -146,8 +149,16 @@ fn protect_hostname(unit: &Unit) -> Option<Restriction> {
     })
 }
 
+/// From this version on arguments of the type int are compared as such, without the upper half (seen on 262, not on
+/// 257): the families of socket(2) and the type of setns(2) that are forbidden.
+const INTS_FROM: u32 = 258;
+
+fn equal(value: u32, systemd: u32) -> Compare {
+    if systemd >= INTS_FROM { Compare::LowerHalf(value) } else { Compare::Equal(u64::from(value)) }
+}
+
 /// `seccomp_restrict_address_families()`. 32-bit x86 is left alone: there socket(2) may be a `socketcall`.
-fn restrict_address_families(families: &AddressFamilies) -> Option<Restriction> {
+fn restrict_address_families(families: &AddressFamilies, systemd: u32) -> Option<Restriction> {
     const ARCHS: &[Arch] = &[Arch::X86_64, Arch::X32, Arch::Arm64, Arch::Arm, Arch::Riscv64];
     let rule = |compare: Option<Compare>, family: Family| {
         let test = compare.map(|compare| test(1, compare, family.name().unwrap_or("another")));
@@ -159,7 +170,7 @@ fn restrict_address_families(families: &AddressFamilies) -> Option<Restriction> 
     let rules: Vec<Rule> = match (families.allow, first, families.families().last()) {
         _ if !families.restricts() => return None,
         (false, ..) => {
-            families.families().map(|family| rule(Some(Compare::Equal(number(family))), family)).collect()
+            families.families().map(|family| rule(Some(equal(u32::from(family.number()), systemd)), family)).collect()
         }
         (true, Some(first), Some(last)) => {
             let between = (first.number()..last.number()).map(Family::new);
@@ -168,7 +179,7 @@ fn restrict_address_families(families: &AddressFamilies) -> Option<Restriction> 
                 rule(Some(Compare::Greater(number(last))), last),
             ];
             let missing = between.filter(|family| !families.allows(*family));
-            rules.extend(missing.map(|family| rule(Some(Compare::Equal(number(family))), family)));
+            rules.extend(missing.map(|family| rule(Some(equal(u32::from(family.number()), systemd)), family)));
             rules
         }
         (true, ..) => vec![rule(None, Family::new(0))],
@@ -191,7 +202,7 @@ fn restrict_namespaces(namespaces: &Namespaces, systemd: u32) -> Option<Restrict
     }
     let retains_some = namespaces.retains_some();
     if retains_some {
-        let any = test(2, Compare::Equal(0), "0, any type of namespace");
+        let any = test(2, equal(0, systemd), "0, any type of namespace");
         rules.push(Rule::new("setns", EPERM, &[any]));
     } else {
         rules.push(Rule::new("setns", EPERM, &[]));

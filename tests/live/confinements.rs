@@ -43,6 +43,8 @@ pub const FILTERS: &[&str] = &[
     "SystemCallFilter=@default",
     "SystemCallFilter=no_such_call",
     "SystemCallFilter=@basic-io\nSystemCallFilter=~write",
+    "SystemCallFilter=@basic-io mount:kill",
+    "SystemCallFilter=@basic-io mount:kill chown:EPERM\nSystemCallErrorNumber=EACCES",
     "SystemCallFilter=@basic-io\nSystemCallFilter=~write:EPERM",
     "SystemCallFilter=socket bind connect",
     "SystemCallFilter=socketcall ipc",
@@ -187,12 +189,70 @@ pub fn table() -> Vec<String> {
     all
 }
 
-/// Settings put together by chance, always the same.
-pub fn random(_systemd: u32) -> Vec<String> {
-    Vec::new()
+/// Words for lists of calls.
+const WORDS: &[&str] = &[
+    "@aio", "@basic-io", "@chown", "@clock", "@cpu-emulation", "@debug", "@file-system", "@io-event", "@ipc",
+    "@keyring", "@memlock", "@module", "@mount", "@network-io", "@obsolete", "@pkey", "@privileged", "@process",
+    "@raw-io", "@reboot", "@resources", "@sandbox", "@setuid", "@signal", "@swap", "@sync", "@system-service",
+    "@timer", "@known", "setrlimit", "prlimit64", "mount", "chown", "uname", "socket", "socketcall", "bind", "ipc",
+    "shmat", "semop", "clone3", "openat2", "fchmodat2", "personality", "clock_settime", "stat64", "mmap2",
+    "rt_sigtimedwait", "ioctl", "io_setup", "sched_setattr", "sysfs", "uselib", "map_shadow_stack", "write",
+    "no_such_call", "prctl", "capset",
+];
+const ERRNOS: &[&str] = &["EPERM", "EACCES", "ENOSYS", "kill", "0", "133"];
+const OTHERS: &[&[&str]] = &[SINGLE, NAMESPACES, FAMILIES, LOGS];
+
+/// Settings put together by chance: `UNITFIX_LIVE_POLICIES` of them (40 where it is not set), from the number
+/// `UNITFIX_LIVE_SEED`.
+pub fn random() -> Vec<String> {
+    let number = |name, otherwise| std::env::var(name).map_or(otherwise, |text: String| text.parse().unwrap());
+    let mut chance = Chance(number("UNITFIX_LIVE_SEED", 1));
+    (0..number("UNITFIX_LIVE_POLICIES", 40)).map(|_| settings(&mut chance)).collect()
 }
 
-/// Whether systemd fails to install the filters (228/SECCOMP).
-pub fn cannot_start(_settings: &str, _systemd: u32) -> bool {
-    false
+fn settings(chance: &mut Chance) -> String {
+    let mut lines = Vec::new();
+    if chance.of(4) > 0 {
+        // what systemd itself needs after the filter is there, so that the unit starts
+        let allow = chance.of(2) == 0;
+        lines.push(if allow { "SystemCallFilter=@default".to_owned() } else { "SystemCallFilter=~kcmp".to_owned() });
+        for _ in 0..=chance.of(3) {
+            let invert = chance.of(2) == 0;
+            let mut line = format!("SystemCallFilter={}", if invert { "~" } else { "" });
+            for _ in 0..=chance.of(4) {
+                line += chance.one(WORDS);
+                if invert && chance.of(3) == 0 {
+                    line += ":";
+                    line += chance.one(ERRNOS);
+                }
+                line += " ";
+            }
+            lines.push(line);
+        }
+        if chance.of(2) == 0 {
+            lines.push(format!("SystemCallErrorNumber={}", chance.one(ERRNOS)));
+        }
+        lines.push("SystemCallFilter=@default execve".to_owned());
+    }
+    for _ in 0..chance.of(5) {
+        let kind = chance.one(OTHERS);
+        lines.push(chance.one(kind).to_owned());
+    }
+    lines.join("\n")
+}
+
+/// Marsaglia's xorshift: the same numbers for the same seed, everywhere.
+struct Chance(u64);
+
+impl Chance {
+    fn of(&mut self, end: usize) -> usize {
+        for shift in [13, -7, 17_i32] {
+            self.0 ^= if shift > 0 { self.0 << shift } else { self.0 >> -shift };
+        }
+        usize::try_from(self.0 >> 33).unwrap() % end
+    }
+
+    fn one<'a, T: ?Sized>(&mut self, choices: &'a [&'a T]) -> &'a T {
+        choices[self.of(choices.len())]
+    }
 }
