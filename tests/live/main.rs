@@ -24,6 +24,7 @@ mod bed;
 mod binaries;
 mod cases;
 mod cores;
+mod shown;
 mod suites;
 mod terminal;
 mod tree;

@@ -11,6 +11,7 @@ mod own_policy;
 mod prompts;
 mod refused;
 mod repair;
+mod shown;
 mod support;
 
 use crate::bed::Bed;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Case> {
         apply_errors::CASES,
         evidence::CASES,
         own_policy::CASES,
+        shown::CASES,
     ]
     .concat()
 }
