@@ -49,9 +49,8 @@ fn random_units(bed: &Bed) {
         units += samples.iter().map(|sample| sample.units.len()).sum::<usize>();
         for (sample, text) in samples.iter().zip(comparison.try_samples(&samples, &shared)) {
             failed += usize::from(text.is_some());
-            if text.is_some() && failing.len() < EXAMPLES {
-                failing.push((sample.clone(), shared.clone()));
-            }
+            failing.extend(text.map(|text| (sample.clone(), shared.clone(), text)));
+            failing.truncate(EXAMPLES);
         }
     }
     let version = bed.systemd_version();
@@ -61,8 +60,8 @@ fn random_units(bed: &Bed) {
         forms.0
     );
     let mut text = String::new();
-    for (sample, shared) in failing {
-        let (smallest, shared, why) = comparison.shrink(&sample, &shared);
+    for (sample, shared, why) in failing {
+        let (smallest, shared, why) = comparison.shrink(&sample, &shared, &why);
         text += &format!("{why}{}{shared}\n", smallest.tree);
     }
     assert_eq!(failed, 0, "systemd {version}, seed {seed}:\n{text}");

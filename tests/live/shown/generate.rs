@@ -130,7 +130,12 @@ impl Maker<'_> {
                 ("linked file that is no unit", Entry::Link(self.elsewhere(&other)))
             }
             6 => return self.forms.count("no unit file"),
-            7 => ("link to a directory", Entry::Link("/opt".into())),
+            7 => {
+                // 247 takes units whose targets have the same name for one
+                let folder = format!("/opt/{}-folder", self.stem);
+                self.tree.put(&folder, Entry::Directory);
+                ("link to a directory", Entry::Link(folder))
+            }
             8 => ("link to itself in another directory", Entry::Link(format!("{}/{file}", self.folder()))),
             9 => ("unit file without a section", Entry::File(lines::file(self.random, self.forms, ""))),
             10 => ("unit file that is a directory", Entry::Directory),

@@ -105,6 +105,11 @@ impl<'a> Comparison<'a> {
     }
 }
 
+fn lacks_a_command(unit: &Unit) -> bool {
+    let has_success_action = unit.settings.iter().any(|s| s.key == "SuccessAction");
+    unit.commands(Stage::Start).is_empty() && unit.last("Type").is_none() && !has_success_action
+}
+
 impl Seen {
     /// From a block of `systemctl show`.
     fn read(block: &str) -> Self {
@@ -139,11 +144,7 @@ impl Seen {
             id: unit.name.to_string(),
             state: match examined.state {
                 // service_verify() of src/core/service.c; what was read counts all the same
-                LoadState::Loaded
-                    if unit.commands(Stage::Start).is_empty() && unit.last("Type").is_none() =>
-                {
-                    "bad-setting"
-                }
+                LoadState::Loaded if lacks_a_command(unit) => "bad-setting",
                 LoadState::Loaded => "loaded",
                 LoadState::Masked(_) => "masked",
                 LoadState::NotFound => "not-found",

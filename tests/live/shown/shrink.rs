@@ -26,10 +26,10 @@ impl Comparison<'_> {
     }
 
     /// The smallest sample found in which the two sides still differ, and how they do.
-    pub fn shrink(&self, sample: &Sample, shared: &Tree) -> (Sample, Tree, String) {
+    pub fn shrink(&self, sample: &Sample, shared: &Tree, why: &str) -> (Sample, Tree, String) {
         let mut best = sample.clone();
         let mut shared = shared.clone();
-        let mut text = String::new();
+        let mut text = why.to_owned();
         if let Some(found) = self.try_samples(&[best.clone()], &Tree::default()).remove(0) {
             (shared, text) = (Tree::default(), found);
         }
