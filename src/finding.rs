@@ -184,7 +184,6 @@ impl Code {
             Code::UnknownNamespace => "Write a type of systemd.exec(5), for example user",
             Code::AliasLoop => "Remove one of the links",
             Code::MaskedDropIn => "Remove the mask, if the drop-in is to count",
-            Code::AliasLoop => "Remove one of the links",
             Code::UnreadableDropIn | Code::UnreadableUnit => "Look at its permissions and at the disk",
             Code::RelativeDropInDirectory => "Make it a real directory, or an absolute link",
             Code::BadQuoting => "Close the quotation",

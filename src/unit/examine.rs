@@ -57,14 +57,14 @@ impl Unit {
         };
         let (real, aliases) = map.names_of(name, Some(&fragment));
         let is_directory = map.root.is_directory(&fragment);
-        let masked = map.root.is_null(&fragment);
+        let masked = map.root.is_null(&fragment) || map.root.is_device(&fragment);
         let bytes = match map.root.read(&fragment) {
             Ok(bytes) => bytes,
             Err(_) if masked => Vec::new(),
             Err(error) if is_directory => {
                 let state =
                     LoadState::Broken { place: fragment.display().to_string(), message: error.to_string() };
-                return Examined { state, unit: Unit::empty(real, SourceFile::new(fragment, "")) };
+                return Examined { state, unit: Unit::empty(name.clone(), SourceFile::new(fragment, "")) };
             }
             Err(error) => {
                 let message = format!("{}: {error}", fragment.display());
@@ -81,6 +81,7 @@ impl Unit {
             unit.findings = parsed.findings;
             let place = found.as_ref().and_then(|f| f.span.as_ref()).map(Span::location).unwrap_or_default();
             let message = found.map(|f| f.message).unwrap_or_default();
+            unit.name = name.clone(); // it is not merged with the unit that it is an alias of
             return Examined { state: LoadState::Broken { place, message }, unit };
         }
         unit.findings = parsed.findings;

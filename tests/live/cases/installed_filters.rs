@@ -155,9 +155,8 @@ fn starts(policy: &Policy, settings: &str) -> bool {
     let write = Call { arch: Arch::native(), number: Arch::native().number("write").unwrap() };
     let writes = !policy.decide(write).denies();
     // since it lets write through, systemd fails where the list gives it an errno of its own
-    let cannot_let_write_through = policy.systemd >= 256
-        && matches!(policy.filter, Filter::Allow(_))
-        && settings.contains("~write:");
+    let cannot_let_write_through =
+        policy.systemd >= 256 && matches!(policy.filter, Filter::Allow(_)) && settings.contains("~write:");
     !cannot_let_write_through
         && (writes || !settings.contains("Type=exec"))
         && policy.findings.iter().all(|finding| !refused.contains(&finding.code))
