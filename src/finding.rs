@@ -77,6 +77,8 @@ pub enum Code {
     LogUnreadable,
     /// A log that holds no record of a forbidden call.
     NoRecord,
+    /// The unit is masked.
+    MaskedUnit,
     /// No service manager runs here: what it would say cannot be asked.
     NoManager,
     /// Leftovers of a replay that was killed.
@@ -85,7 +87,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, as unitfix(1) lists them.
-    pub const ALL: [Code; 31] = [
+    pub const ALL: [Code; 32] = [
         Code::BadLine,
         Code::BadSection,
         Code::InvalidUtf8,
@@ -115,6 +117,7 @@ impl Code {
         Code::PolicyDiffers,
         Code::LogUnreadable,
         Code::NoRecord,
+        Code::MaskedUnit,
         Code::NoManager,
         Code::LeftoverReplay,
     ];
@@ -152,6 +155,7 @@ impl Code {
             Code::PolicyDiffers => "policy-differs",
             Code::LogUnreadable => "log-unreadable",
             Code::NoRecord => "no-record",
+            Code::MaskedUnit => "masked-unit",
             Code::NoManager => "no-manager",
             Code::LeftoverReplay => "leftover-replay",
         }
@@ -190,6 +194,7 @@ impl Code {
             Code::PolicyDiffers => "Look at `systemctl show` for what is enforced",
             Code::LogUnreadable => "Run it with the right to read the logs",
             Code::NoRecord => "Give a log of the time when the service failed",
+            Code::MaskedUnit => "Run `systemctl unmask`, if it is to run",
             Code::NoManager => "Name the systemd it is for with --systemd",
             Code::LeftoverReplay => "Run `unitfix status` to see what is left",
         }

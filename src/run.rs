@@ -12,7 +12,8 @@ use crate::replay::Via;
 use crate::report::{People, PolicyPage, Report, output, parse_call};
 use crate::root::Root;
 use crate::subject::{
-    Failure, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts, groups_at, inspect,
+    Failure, Judged, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts, groups_at,
+    inspect,
 };
 use crate::undo;
 use crate::unit::UnitName;
@@ -134,11 +135,13 @@ fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
     let calls: Result<Vec<_>, String> = options.calls.iter().map(|text| parse_call(text)).collect();
     let calls = calls.map_err(Failure::Usage)?.concat();
     let place = Whereabouts { root: options.place.root.map(Root::new), systemd: options.systemd };
-    let judged = inspect(&options.unit, &place)?;
+    let inspected = inspect(&options.unit, &place)?;
     if options.show {
-        output::result(&show(&judged.unit, &judged.groups).to_string());
-        return Ok(0);
+        let Judged { unit, groups, .. } = &inspected.judged;
+        output::result(&show(unit, groups).to_string());
+        return inspected.judged().map(|_| 0); // what systemctl shows of a unit that is not there is no answer
     }
+    let judged = inspected.judged()?;
     let page = PolicyPage::new(&judged, &calls);
     let text = if options.place.json {
         serde_json::to_string_pretty(&page).map_err(|e| Failure::System(e.to_string()))? + "\n"
@@ -160,7 +163,7 @@ fn explain(options: &Explain) -> Result<u8, Failure> {
         return Err(Failure::Usage(message.to_owned()));
     }
     let place = Whereabouts { root: options.root.clone().map(Root::new), systemd: options.systemd };
-    let judged = options.unit.as_deref().map(|unit| inspect(unit, &place)).transpose()?;
+    let judged = options.unit.as_deref().map(|unit| inspect(unit, &place)?.judged()).transpose()?;
     let own;
     let groups = match &judged {
         Some(judged) => &judged.groups,

@@ -1,7 +1,7 @@
 //! Loading any unit that may or may not be there, as far as systemd itself gets: what `systemctl show` shows of it.
 
 use super::search::{Fragment, NameMap};
-use super::{SourceFile, Span, Unit, UnitName, exec, syntax};
+use super::{LoadError, SourceFile, Span, Unit, UnitName, exec, syntax};
 use crate::finding::{Code, Finding};
 use crate::root::Root;
 use std::path::{Path, PathBuf};
@@ -123,6 +123,22 @@ impl Unit {
 }
 
 impl Examined {
+    /// The unit, if it is loaded. `name` is what was asked for.
+    pub fn loaded(self, name: &UnitName) -> Result<Unit, LoadError> {
+        match self.state {
+            LoadState::Loaded => Ok(self.unit),
+            LoadState::Masked(path) => Err(LoadError::Masked { name: name.to_string(), path }),
+            LoadState::Broken { place, message } => Err(LoadError::Broken { place, message }),
+            LoadState::NotFound if self.unit.findings.iter().any(|f| f.code == Code::AliasLoop) => {
+                Err(LoadError::AliasLoop { name: name.to_string() })
+            }
+            LoadState::NotFound => match self.unit.findings.into_iter().next() {
+                Some(finding) => Err(LoadError::Unreadable(finding.message)),
+                None => Err(LoadError::NotFound { name: name.to_string() }),
+            },
+        }
+    }
+
     fn without_file(name: &UnitName, findings: Vec<Finding>) -> Self {
         let mut unit = Unit::empty(name.clone(), SourceFile::new("", ""));
         unit.findings = findings;
