@@ -140,12 +140,11 @@ fn explain(options: &Explain) -> Result<u8, Failure> {
     let judged =
         options.unit.as_deref().map(|unit| look_at(unit, root.as_ref(), options.systemd)).transpose()?;
     let own;
-    let groups = match &judged {
-        Some(judged) => &judged.groups,
-        None => {
-            own = groups_at(root.as_ref(), options.systemd)?;
-            &own
-        }
+    let groups = if let Some(judged) = &judged {
+        &judged.groups
+    } else {
+        own = groups_at(root.as_ref(), options.systemd)?;
+        &own
     };
     let label = judged.as_ref().map(|judged| judged.unit.name.to_string()).unwrap_or_default();
     let unit = judged.as_ref().map(|judged| (label.as_str(), &judged.policy));
