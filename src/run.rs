@@ -128,6 +128,9 @@ fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
     }
 }
 
+/// So many things that are unknown are named: more of them are not what was meant to be pasted.
+const UNKNOWN_SHOWN: usize = 3;
+
 /// Explain what was pasted, as arguments or on standard input.
 fn explain(options: &Explain) -> Result<u8, Failure> {
     let pasted = explain::parse::parse(&pasted_text(&options.pasted)?);
@@ -156,8 +159,12 @@ fn explain(options: &Explain) -> Result<u8, Failure> {
     } else {
         output::result(&People::default().explanation(&explanation));
     }
-    for topic in explanation.topics.iter().filter(|topic| topic.kind == explain::Kind::Unknown) {
+    let unknown: Vec<_> = explanation.topics.iter().filter(|t| t.kind == explain::Kind::Unknown).collect();
+    for topic in unknown.iter().take(UNKNOWN_SHOWN) {
         output::message(&format!("unitfix: {}\n", topic.summary));
+    }
+    if unknown.len() > UNKNOWN_SHOWN {
+        output::message(&format!("unitfix: {} more are unknown\n", unknown.len() - UNKNOWN_SHOWN));
     }
     Ok(explanation.exit_status)
 }

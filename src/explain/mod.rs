@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes ──► Question ──► Topic ──► Explanation ──► text or JSON
-//! parse     parse.rs     call, group, happened     report/explanation.rs
+//! parse, words           call, group, happened     report/explanation.rs
 //! ```
 
 mod call;
@@ -12,6 +12,7 @@ mod happened;
 pub mod knowledge;
 pub mod parse;
 mod unit;
+mod words;
 
 pub use call::{CallRow, Fallback, FamilyRow, GroupSize, Level, NumberRow, RiskRow};
 pub use group::{GroupRow, HighRisk};
