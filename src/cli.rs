@@ -16,12 +16,10 @@ const OBSERVE: u32 = 10;
     arg_required_else_help = true,
     max_term_width = 80
 )]
-#[command(after_help = "unitfix finds the forbidden call and the line that forbids it, replays the unit\n\
-with forbidden calls let through to find the others, and proposes the smallest\n\
-change as a drop-in. Nothing is restarted or written without a yes.\n\n\
-Exit status: 0 nothing to repair, or repaired; 1 proposed, not applied; 2 usage;\n\
-3 no repair can be offered; 4 applied, did not help, rolled back; 5 this system\n\
-cannot do it. The manual, unitfix(1), says more.")]
+#[command(after_help = "unitfix finds forbidden calls and the lines that forbid them, and proposes the\n\
+smallest change as a drop-in. Nothing is restarted or written without a yes.\n\n\
+Exit status: 0 nothing to repair, or repaired; 1 proposed; 2 usage; 3 no repair\n\
+can be offered; 4 rolled back; 5 this system cannot do it. See also unitfix(1).")]
 pub struct Cli {
     /// What to do, if not to repair
     #[command(subcommand)]

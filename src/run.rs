@@ -154,6 +154,9 @@ fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
     Ok(u8::from(options.lint && page.is_faulty()))
 }
 
+/// So many things that are unknown are named: more of them are not what was meant to be pasted.
+const UNKNOWN_SHOWN: usize = 3;
+
 /// Explain what was pasted, as arguments or on standard input.
 fn explain(options: &Explain) -> Result<u8, Failure> {
     let pasted = explain::parse::parse(&pasted_text(&options.pasted)?);
@@ -165,12 +168,11 @@ fn explain(options: &Explain) -> Result<u8, Failure> {
     let place = Whereabouts { root: options.root.clone().map(Root::new), systemd: options.systemd };
     let judged = options.unit.as_deref().map(|unit| inspect(unit, &place)?.judged()).transpose()?;
     let own;
-    let groups = match &judged {
-        Some(judged) => &judged.groups,
-        None => {
-            own = groups_at(&place)?;
-            &own
-        }
+    let groups = if let Some(judged) = &judged {
+        &judged.groups
+    } else {
+        own = groups_at(&place)?;
+        &own
     };
     let label = judged.as_ref().map(|judged| judged.unit.name.to_string()).unwrap_or_default();
     let unit = judged.as_ref().map(|judged| (label.as_str(), &judged.policy));
@@ -182,8 +184,12 @@ fn explain(options: &Explain) -> Result<u8, Failure> {
     } else {
         output::result(&People::default().explanation(&explanation));
     }
-    for topic in explanation.topics.iter().filter(|topic| topic.kind == explain::Kind::Unknown) {
+    let unknown: Vec<_> = explanation.topics.iter().filter(|t| t.kind == explain::Kind::Unknown).collect();
+    for topic in unknown.iter().take(UNKNOWN_SHOWN) {
         output::message(&format!("unitfix: {}\n", topic.summary));
+    }
+    if unknown.len() > UNKNOWN_SHOWN {
+        output::message(&format!("unitfix: {} more are unknown\n", unknown.len() - UNKNOWN_SHOWN));
     }
     Ok(explanation.exit_status)
 }

@@ -236,7 +236,16 @@ fn every_command_line_that_is_shown_is_one() {
         blocks().into_iter().chain([manual]).flat_map(|t| t.lines().map(str::to_owned).collect::<Vec<_>>());
     let mut checked = 0;
     for line in lines {
-        let line = line.split(" #").next().unwrap().trim().trim_start_matches(".B ").trim_start_matches("$ ");
+        let line = line
+            .split(" #")
+            .next()
+            .unwrap()
+            .split("  ")
+            .next()
+            .unwrap()
+            .trim()
+            .trim_start_matches(".B ")
+            .trim_start_matches("$ ");
         let Some((before, args)) = line.split_once("unitfix ") else { continue };
         if !["", "sudo "].contains(&before) && !before.ends_with("| ") {
             continue;

@@ -262,18 +262,16 @@ fn not_a_call(number: u32) -> Option<&'static str> {
 
 /// Explain a name.
 pub(super) fn name(name: &str, place: &Place, context: Context) -> Topic {
-    match call_of(name, place) {
-        Some(call) => about(call, name, context),
-        None => match place {
-            Place::On(arch) => Topic::unknown(format!("{name} is no system call of {arch}")),
-            _ => {
-                // of an architecture for which unitfix has no numbers
-                let row = CallRow::new(name, context.groups);
-                let mut topic = Topic::new(Kind::Call, row.sentence());
-                topic.call = Some(row);
-                topic
-            }
-        },
+    match (call_of(name, place), place) {
+        (Some(call), _) => about(call, name, context),
+        (None, Place::On(arch)) => Topic::unknown(format!("{name} is no system call of {arch}")),
+        // of an architecture for which unitfix has no numbers
+        (None, _) => {
+            let row = CallRow::new(name, context.groups);
+            let mut topic = Topic::new(Kind::Call, row.sentence());
+            topic.call = Some(row);
+            topic
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What happened: a record of the kernel, a signal, an exit status, a core dump.
 
-use super::{Context, Kind, Topic, call, knowledge};
+use super::{Context, Kind, Topic, call, knowledge, unit};
 use crate::evidence::record::{NOBODY_LOGGED_IN, Record};
 use crate::evidence::{Effect, Process, Untrusted};
 use crate::syscalls::Arch;
@@ -44,20 +44,9 @@ pub(super) fn record(record: &Record, context: Context) -> Topic {
         None => comm.clone(),
     };
     let who = if comm.is_empty() { "A process" } else { &whom };
-    let mut topic = match record.call.and_then(|call| Some((call, call.name()?))) {
-        Some((denied, name)) => call::about(denied, name, context),
-        None => {
-            let mut topic = Topic::new(Kind::Record, String::new());
-            topic.notes.push(
-                "unitfix knows no call of this number: it is newer than unitfix, or none at all.".to_owned(),
-            );
-            let verdict = context.unit.zip(record.call);
-            topic
-                .policy
-                .extend(verdict.map(|((label, policy), call)| super::unit::verdict(policy, label, call)));
-            topic
-        }
-    };
+    let named = record.call.and_then(|call| Some((call, call.name()?)));
+    let mut topic =
+        named.map_or_else(|| nameless(record, context), |(call, name)| call::about(call, name, context));
     topic.kind = Kind::Record;
     // what systemd did not forbid, and what somebody ran who logged in, is no matter of a unit
     topic.filter = record.effect().is_some() && record.login == NOBODY_LOGGED_IN;
@@ -87,6 +76,16 @@ pub(super) fn record(record: &Record, context: Context) -> Topic {
         number: Some(record.call.map_or(record.number, |call| call.number)),
         action: Some(record.code),
     });
+    topic
+}
+
+/// A record of a number that has no name.
+fn nameless(record: &Record, context: Context) -> Topic {
+    let mut topic = Topic::new(Kind::Record, String::new());
+    let note = "unitfix knows no call of this number: it is newer than unitfix, or none at all.";
+    topic.notes.push(note.to_owned());
+    let unit = context.unit.zip(record.call);
+    topic.policy.extend(unit.map(|((label, policy), call)| unit::verdict(policy, label, call)));
     topic
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes ──► Question ──► Topic ──► Explanation ──► text or JSON
-//! parse     parse.rs     call, group, happened     report/explanation.rs
+//! parse, words           call, group, happened     report/explanation.rs
 //! ```
 
 mod call;
@@ -12,6 +12,7 @@ mod happened;
 pub mod knowledge;
 pub mod parse;
 mod unit;
+mod words;
 
 pub use call::{CallRow, Fallback, FamilyRow, GroupSize, Level, NumberRow, RiskRow};
 pub use group::{GroupRow, HighRisk};
@@ -249,12 +250,12 @@ fn next(topics: &[Topic], unit: Option<&str>, context: Context) -> Vec<Next> {
         return out;
     }
     let pid = first.record.as_ref().map(|record| record.pid).filter(|pid| *pid > 0);
-    match (first.kind, unit) {
-        (_, Some(_)) => {}
-        (Kind::Record | Kind::CoreDump, None) => out.extend(pid.map(|pid| {
+    match first.kind {
+        _ if unit.is_some() => {}
+        Kind::Record | Kind::CoreDump => out.extend(pid.map(|pid| {
             step(format!("coredumpctl info {pid}"), "names the unit it belonged to, if it dumped core")
         })),
-        (Kind::Call, None) if out.is_empty() => {
+        Kind::Call if out.is_empty() => {
             let name = first.call.as_ref().map_or("CALL", |call| call.name.as_str());
             out.push(step(format!("unitfix explain {name} --unit UNIT"), "shows the line that forbids it"));
         }

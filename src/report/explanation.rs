@@ -163,9 +163,9 @@ fn call_rows(row: &CallRow) -> Vec<(&'static str, String)> {
         rows.push(("if it fails", soft_rows(&row.falls_back)));
     }
     if let Some(family) = row.family.as_ref().filter(|family| !family.others.is_empty()) {
-        let name = |call: &String| match family.newest_covers && *call == family.newest {
-            true => format!("{call} (newest; it can do all that the others can)"),
-            false => call.clone(),
+        let name = |call: &String| {
+            let covers = family.newest_covers && *call == family.newest;
+            format!("{call}{}", if covers { " (newest; it can do all that the others can)" } else { "" })
         };
         rows.push(("relatives", family.others.iter().map(name).collect::<Vec<_>>().join(", ")));
     }
