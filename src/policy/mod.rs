@@ -17,8 +17,8 @@ mod words;
 pub use answer::{Answer, Compare, ForArguments, Test};
 pub use errno::errno_name;
 pub use filter::Filter;
-pub use no_new_privileges::NoNewPrivileges;
 pub use lint::SETTINGS;
+pub use no_new_privileges::NoNewPrivileges;
 pub use restriction::Restriction;
 
 use crate::finding::{Code, Finding};

@@ -169,15 +169,19 @@ fn restrict_address_families(families: &AddressFamilies, systemd: u32) -> Option
     let first = families.families().next();
     let rules: Vec<Rule> = match (families.allow, first, families.families().last()) {
         _ if !families.restricts() => return None,
-        (false, ..) => {
-            families.families().map(|family| rule(Some(equal(u32::from(family.number()), systemd)), family)).collect()
-        }
+        (false, ..) => families
+            .families()
+            .map(|family| rule(Some(equal(u32::from(family.number()), systemd)), family))
+            .collect(),
         (true, Some(first), Some(last)) => {
             let between = (first.number()..last.number()).map(Family::new);
-            let mut rules =
-                vec![rule(Some(Compare::Less(number(first))), first), rule(Some(Compare::Greater(number(last))), last)];
+            let mut rules = vec![
+                rule(Some(Compare::Less(number(first))), first),
+                rule(Some(Compare::Greater(number(last))), last),
+            ];
             let missing = between.filter(|family| !families.allows(*family));
-            rules.extend(missing.map(|family| rule(Some(equal(u32::from(family.number()), systemd)), family)));
+            rules
+                .extend(missing.map(|family| rule(Some(equal(u32::from(family.number()), systemd)), family)));
             rules
         }
         (true, ..) => vec![rule(None, Family::new(0))],

@@ -179,7 +179,11 @@ pub const PRIVILEGES: &[&str] = &[
 /// Everything, and all settings together.
 pub fn table() -> Vec<String> {
     let booleans: Vec<&str> = SINGLE.iter().copied().filter(|line| line.ends_with("=yes")).collect();
-    let mut all: Vec<String> = [SINGLE, FILTERS, NAMESPACES, FAMILIES, LOGS, PRIVILEGES].concat().into_iter().map(str::to_owned).collect();
+    let mut all: Vec<String> = [SINGLE, FILTERS, NAMESPACES, FAMILIES, LOGS, PRIVILEGES]
+        .concat()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     all.push(booleans.join("\n"));
     all.push(booleans.join("\n") + "\nSystemCallFilter=@system-service\nSystemCallErrorNumber=EACCES");
     all
@@ -187,13 +191,64 @@ pub fn table() -> Vec<String> {
 
 /// Words for lists of calls.
 const WORDS: &[&str] = &[
-    "@aio", "@basic-io", "@chown", "@clock", "@cpu-emulation", "@debug", "@file-system", "@io-event", "@ipc",
-    "@keyring", "@memlock", "@module", "@mount", "@network-io", "@obsolete", "@pkey", "@privileged", "@process",
-    "@raw-io", "@reboot", "@resources", "@sandbox", "@setuid", "@signal", "@swap", "@sync", "@system-service",
-    "@timer", "@known", "setrlimit", "prlimit64", "mount", "chown", "uname", "socket", "socketcall", "bind", "ipc",
-    "shmat", "semop", "clone3", "openat2", "fchmodat2", "personality", "clock_settime", "stat64", "mmap2",
-    "rt_sigtimedwait", "ioctl", "io_setup", "sched_setattr", "sysfs", "uselib", "map_shadow_stack", "write",
-    "no_such_call", "prctl", "capset",
+    "@aio",
+    "@basic-io",
+    "@chown",
+    "@clock",
+    "@cpu-emulation",
+    "@debug",
+    "@file-system",
+    "@io-event",
+    "@ipc",
+    "@keyring",
+    "@memlock",
+    "@module",
+    "@mount",
+    "@network-io",
+    "@obsolete",
+    "@pkey",
+    "@privileged",
+    "@process",
+    "@raw-io",
+    "@reboot",
+    "@resources",
+    "@sandbox",
+    "@setuid",
+    "@signal",
+    "@swap",
+    "@sync",
+    "@system-service",
+    "@timer",
+    "@known",
+    "setrlimit",
+    "prlimit64",
+    "mount",
+    "chown",
+    "uname",
+    "socket",
+    "socketcall",
+    "bind",
+    "ipc",
+    "shmat",
+    "semop",
+    "clone3",
+    "openat2",
+    "fchmodat2",
+    "personality",
+    "clock_settime",
+    "stat64",
+    "mmap2",
+    "rt_sigtimedwait",
+    "ioctl",
+    "io_setup",
+    "sched_setattr",
+    "sysfs",
+    "uselib",
+    "map_shadow_stack",
+    "write",
+    "no_such_call",
+    "prctl",
+    "capset",
 ];
 const ERRNOS: &[&str] = &["EPERM", "EACCES", "ENOSYS", "kill", "0", "133"];
 const OTHERS: &[&[&str]] = &[SINGLE, NAMESPACES, FAMILIES, LOGS];
@@ -201,7 +256,8 @@ const OTHERS: &[&[&str]] = &[SINGLE, NAMESPACES, FAMILIES, LOGS];
 /// Settings put together by chance: `UNITFIX_LIVE_POLICIES` of them (40 where it is not set), from the number
 /// `UNITFIX_LIVE_SEED`.
 pub fn random() -> Vec<String> {
-    let number = |name, otherwise| std::env::var(name).map_or(otherwise, |text: String| text.parse().unwrap());
+    let number =
+        |name, otherwise| std::env::var(name).map_or(otherwise, |text: String| text.parse().unwrap());
     let mut chance = Chance(number("UNITFIX_LIVE_SEED", 1));
     (0..number("UNITFIX_LIVE_POLICIES", 40)).map(|_| settings(&mut chance)).collect()
 }
@@ -211,7 +267,11 @@ fn settings(chance: &mut Chance) -> String {
     if chance.of(4) > 0 {
         // what systemd itself needs after the filter is there, so that the unit starts
         let allow = chance.of(2) == 0;
-        lines.push(if allow { "SystemCallFilter=@default".to_owned() } else { "SystemCallFilter=~kcmp".to_owned() });
+        lines.push(if allow {
+            "SystemCallFilter=@default".to_owned()
+        } else {
+            "SystemCallFilter=~kcmp".to_owned()
+        });
         for _ in 0..=chance.of(3) {
             let invert = chance.of(2) == 0;
             let mut line = format!("SystemCallFilter={}", if invert { "~" } else { "" });
