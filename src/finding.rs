@@ -45,6 +45,8 @@ pub enum Code {
     ErrnoWithoutTilde,
     /// An errno that is what the filter does anyway: the service does not start.
     ErrnoIsDefault,
+    /// An errno for `write`, which systemd has to let through.
+    ErrnoOnWrite,
     /// An errno that the kernel does not have: the service does not start.
     ErrnoTooHigh,
     /// A setting in a section in which it does not count.
@@ -101,6 +103,7 @@ impl Code {
         Code::ErrnoOnAllowList,
         Code::ErrnoWithoutTilde,
         Code::ErrnoIsDefault,
+        Code::ErrnoOnWrite,
         Code::ErrnoTooHigh,
         Code::WrongSection,
         Code::MisspeltSetting,
@@ -139,6 +142,7 @@ impl Code {
             Code::ErrnoOnAllowList => "errno-on-allow-list",
             Code::ErrnoWithoutTilde => "errno-without-tilde",
             Code::ErrnoIsDefault => "errno-is-default",
+            Code::ErrnoOnWrite => "errno-on-write",
             Code::ErrnoTooHigh => "errno-too-high",
             Code::WrongSection => "wrong-section",
             Code::MisspeltSetting => "misspelt-setting",
@@ -180,6 +184,7 @@ impl Code {
             Code::ErrnoOnAllowList => "Take the call off with ~ and no errno, or upgrade systemd",
             Code::ErrnoWithoutTilde => "Put the word on a line that begins with ~",
             Code::ErrnoIsDefault => "Remove the errno from the word, or choose another one",
+            Code::ErrnoOnWrite => "Take write off with ~ and no errno",
             Code::ErrnoTooHigh => "Choose an errno below 4095",
             Code::WrongSection => "Move the line below [Service]",
             Code::MisspeltSetting => "Write the setting as systemd does",

@@ -105,7 +105,7 @@ impl Policy {
 
     /// What the filter's rule for a name does, if there is one.
     fn rule(&self, name: &str) -> Option<Decision> {
-        if self.filter.exists() && self.systemd >= WRITE_ALWAYS_FROM && name == "write" {
+        if name == "write" && self.filter.exists() && self.lets_write_through() {
             return Some(Decision { action: Action::Allow, because: Because::WriteAlways });
         }
         // beside the list, the filter has rules for what systemd knows, so that the rest can get ENOSYS
@@ -132,6 +132,11 @@ impl Policy {
             (Filter::Allow(_), None) => true,
             (filter, _) => filter.has_plain_entry(),
         }
+    }
+
+    /// Whether systemd lets `write` through, whatever the list says.
+    pub(super) fn lets_write_through(&self) -> bool {
+        self.systemd >= WRITE_ALWAYS_FROM
     }
 
     /// What the filter does with a call for which it has no rule.

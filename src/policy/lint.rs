@@ -70,6 +70,10 @@ fn cannot_start(unit: &Unit, policy: &Policy) -> Vec<Finding> {
     for (name, action, token) in policy.filter.own_actions() {
         let (code, message) = if action == Action::Errno(ERRNO_END) {
             (Code::ErrnoTooHigh, format!("the kernel has no errno 4095, which {name} is to get"))
+        } else if name == "write" && policy.lets_write_through() && matches!(policy.filter, Filter::Allow(_))
+        {
+            let message = "write is to get an errno, and systemd itself has to put it on the list";
+            (Code::ErrnoOnWrite, message.to_owned())
         } else if default == Some(action) {
             let words = match action {
                 Action::Errno(number) => errno_name(number),
