@@ -53,6 +53,8 @@ pub enum Code {
     RelativeDropInDirectory,
     /// A quoted value that does not end, or an escape that does not exist.
     BadQuoting,
+    /// A value that makes the manager read the file no further.
+    BadSetting,
     /// unitfix and the manager do not compute the same filter.
     PolicyDiffers,
     /// A log that cannot be read, or holds what cannot be believed.
@@ -65,7 +67,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, as unitfix(1) lists them.
-    pub const ALL: [Code; 21] = [
+    pub const ALL: [Code; 22] = [
         Code::BadLine,
         Code::BadSection,
         Code::InvalidUtf8,
@@ -83,6 +85,7 @@ impl Code {
         Code::MaskedDropIn,
         Code::RelativeDropInDirectory,
         Code::BadQuoting,
+        Code::BadSetting,
         Code::PolicyDiffers,
         Code::LogUnreadable,
         Code::NoRecord,
@@ -110,6 +113,7 @@ impl Code {
             Code::MaskedDropIn => "masked-drop-in",
             Code::RelativeDropInDirectory => "relative-drop-in-directory",
             Code::BadQuoting => "bad-quoting",
+            Code::BadSetting => "bad-setting",
             Code::PolicyDiffers => "policy-differs",
             Code::LogUnreadable => "log-unreadable",
             Code::NoRecord => "no-record",

@@ -5,6 +5,7 @@ pub mod environment;
 mod examine;
 pub mod exec;
 mod name;
+mod refused;
 mod search;
 mod source;
 pub mod specifiers;
@@ -156,7 +157,13 @@ impl Unit {
     }
 
     fn add_drop_in_as(&mut self, file: Arc<SourceFile>, version: u32) {
-        let parsed = syntax::parse_as(&file, version);
+        let mut parsed = syntax::parse_as(&file, version);
+        if let Some((at, why)) = first_refused(&parsed.settings) {
+            let message = format!("{why}: systemd reads this drop-in no further");
+            let span = Some(parsed.settings[at].value.whole());
+            parsed.findings.push(Finding::error(Code::BadSetting, message, span));
+            parsed.settings.truncate(at);
+        }
         self.settings.extend(parsed.settings);
         self.findings.extend(parsed.findings);
         self.drop_ins.push(file);
@@ -203,6 +210,11 @@ impl Unit {
     pub fn flag(&self, key: &str) -> bool {
         self.text(key).and_then(parse_boolean).unwrap_or_default()
     }
+}
+
+/// The first setting that the manager refuses, and why.
+fn first_refused(settings: &[Setting]) -> Option<(usize, &'static str)> {
+    settings.iter().enumerate().find_map(|(at, setting)| Some((at, refused::why(setting)?)))
 }
 
 /// `parse_boolean()` of src/basic/parse-util.c.
