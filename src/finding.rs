@@ -73,6 +73,8 @@ pub enum Code {
     RelativeDropInDirectory,
     /// A quoted value that does not end, or an escape that does not exist.
     BadQuoting,
+    /// A value that makes the manager read the file no further.
+    BadSetting,
     /// unitfix and the manager do not compute the same filter.
     PolicyDiffers,
     /// A log that cannot be read, or holds what cannot be believed.
@@ -89,7 +91,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, as unitfix(1) lists them.
-    pub const ALL: [Code; 32] = [
+    pub const ALL: &[Code] = &[
         Code::BadLine,
         Code::BadSection,
         Code::InvalidUtf8,
@@ -117,6 +119,7 @@ impl Code {
         Code::MaskedDropIn,
         Code::RelativeDropInDirectory,
         Code::BadQuoting,
+        Code::BadSetting,
         Code::PolicyDiffers,
         Code::LogUnreadable,
         Code::NoRecord,
@@ -156,6 +159,7 @@ impl Code {
             Code::MaskedDropIn => "masked-drop-in",
             Code::RelativeDropInDirectory => "relative-drop-in-directory",
             Code::BadQuoting => "bad-quoting",
+            Code::BadSetting => "bad-setting",
             Code::PolicyDiffers => "policy-differs",
             Code::LogUnreadable => "log-unreadable",
             Code::NoRecord => "no-record",
@@ -170,6 +174,7 @@ impl Code {
     pub fn advice(self) -> &'static str {
         match self {
             Code::BadLine => "Remove the line, or begin it with # if it is a comment",
+            Code::BadSetting => "Correct the value: systemd refuses the unit",
             Code::BadSection => "Close the bracket, so that the rest of the file counts",
             Code::InvalidUtf8 => "Save the file as UTF-8, so that the rest of it counts",
             Code::LineTooLong => "Split the line",

@@ -76,6 +76,14 @@ impl Unit {
         let mut unit = Unit::empty(real, source(&map.root, &fragment, bytes));
         let mut parsed = syntax::parse_as(&unit.fragment, map.version);
         unit.settings = parsed.settings;
+        if let Some((at, why)) = super::first_refused(&unit.settings) {
+            let place = unit.settings[at].value.whole().location();
+            unit.settings.truncate(at);
+            unit.findings = parsed.findings;
+            unit.name = name.clone();
+            let message = format!("{why}: systemd reads this file no further");
+            return Examined { state: LoadState::Broken { place, message }, unit };
+        }
         if parsed.broken {
             let found = parsed.findings.pop();
             unit.findings = parsed.findings;

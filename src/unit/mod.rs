@@ -5,6 +5,7 @@ pub mod environment;
 mod examine;
 pub mod exec;
 mod name;
+mod refused;
 mod search;
 mod source;
 pub mod specifiers;
@@ -17,7 +18,7 @@ pub use search::NameMap;
 pub use source::{SourceFile, Span};
 pub use syntax::{Setting, Value};
 
-use crate::finding::Finding;
+use crate::finding::{Code, Finding};
 use crate::root::Root;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -145,7 +146,13 @@ impl Unit {
     }
 
     fn add_drop_in_as(&mut self, file: Arc<SourceFile>, version: u32) {
-        let parsed = syntax::parse_as(&file, version);
+        let mut parsed = syntax::parse_as(&file, version);
+        if let Some((at, why)) = first_refused(&parsed.settings) {
+            let message = format!("{why}: systemd reads this drop-in no further");
+            let span = Some(parsed.settings[at].value.whole());
+            parsed.findings.push(Finding::error(Code::BadSetting, message, span));
+            parsed.settings.truncate(at);
+        }
         self.settings.extend(parsed.settings);
         self.findings.extend(parsed.findings);
         self.drop_ins.push(file);
@@ -198,6 +205,11 @@ impl Unit {
     pub fn boolean<'a>(&'a self, key: &'a str) -> Option<(bool, &'a Setting)> {
         self.service(key).rev().find_map(|setting| Some((parse_boolean(&setting.value.text)?, setting)))
     }
+}
+
+/// The first setting that the manager refuses, and why.
+fn first_refused(settings: &[Setting]) -> Option<(usize, &'static str)> {
+    settings.iter().enumerate().find_map(|(at, setting)| Some((at, refused::why(setting)?)))
 }
 
 /// systemd's booleans (`parse_boolean()`, src/basic/parse-util.c).

@@ -6,6 +6,7 @@
 //! | `UNITFIX_PROPERTY_UNITS` | how many units, 2,000 if it is not set |
 //! | `UNITFIX_PROPERTY_SEED` | where the random numbers begin; it is printed |
 
+use std::path::Path;
 use std::time::Instant;
 
 use crate::bed::Bed;
@@ -13,12 +14,15 @@ use crate::shown::Comparison;
 use crate::shown::generate::{Sample, sample, type_wide};
 use crate::shown::lines::Forms;
 use crate::shown::random::Random;
+use crate::shown::tree::{Tree, remove};
+use crate::suites::not_run;
 
 use super::Case;
 
 pub const CASES: &[Case] = &[
     Case::new("shown::random_units", random_units).only_on(&["bullseye", "bookworm", "trixie", "sid"]),
     Case::new("shown::installed_units", installed_units),
+    Case::new("shown::kept_cases", kept_cases).only_on(&["bullseye", "bookworm", "trixie", "sid"]),
 ];
 
 /// How many units one reload loads.
@@ -78,4 +82,31 @@ fn installed_units(bed: &Bed) {
     assert!(units.len() > 20, "{units:?}");
     Comparison::new(bed).assert_same(&units);
     eprintln!("systemd {}: {} installed units", bed.systemd_version(), units.len());
+}
+
+/// What stands in `tests/shown/` is still what the managers show. `UNITFIX_BLESS=1` records it anew.
+fn kept_cases(bed: &Bed) {
+    let version = bed.systemd_version();
+    let comparison = Comparison::new(bed);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shown");
+    let mut faults = String::new();
+    for case in std::fs::read_dir(folder).unwrap() {
+        let case = case.unwrap().path();
+        let made = Tree::read(&case.join("root")).write(&bed.root());
+        bed.run(&["systemctl", "daemon-reload"]);
+        let unit = std::fs::read_to_string(case.join("unit")).unwrap().trim().to_owned();
+        let seen = comparison.theirs(&[unit]).remove(0);
+        remove(&made);
+        let seen = seen.shown.join("\n") + "\n";
+        let file = case.join(format!("{version}.txt"));
+        if std::env::var_os("UNITFIX_BLESS").is_some() {
+            std::fs::write(&file, &seen).unwrap();
+        }
+        match std::fs::read_to_string(&file) {
+            Ok(kept) if kept == seen => {}
+            Err(_) if bed.suite == "sid" => not_run(&format!("sid: nothing is kept for systemd {version}")),
+            kept => faults += &format!("{}: kept {kept:?}, seen {seen:?}\n", file.display()),
+        }
+    }
+    assert!(faults.is_empty(), "{faults}");
 }

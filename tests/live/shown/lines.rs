@@ -147,7 +147,7 @@ pub fn file(random: &mut Random, forms: &mut Forms, head: &str) -> Vec<u8> {
 
 /// What is no setting, or none of ours.
 fn noise(random: &mut Random, forms: &mut Forms, out: &mut Vec<u8>) {
-    let (form, bytes): (_, &[u8]) = match random.below(26) {
+    let (form, bytes): (_, &[u8]) = match random.below(28) {
         0 => ("comment", b"# SystemCallFilter=~kcmp\n"),
         1 => ("comment of invalid UTF-8", b"; \xff\xfe\n"),
         2 => ("no equals sign", b"nonsense\n"),
@@ -172,6 +172,9 @@ fn noise(random: &mut Random, forms: &mut Forms, out: &mut Vec<u8>) {
         21 => ("two byte order marks", b"\xef\xbb\xbf\xef\xbb\xbfSystemCallFilter=~kcmp\n"),
         22 => ("control character in a section", b"[Ser\x01vice]\nSystemCallFilter=~kcmp\n[Service]\n"),
         23 => ("surrogate", b"X-Text=\xed\xa0\x80\n"),
+        25 => ("refused command", b"ExecStop=/bin/true \"open\n"),
+        26 => ("refused path", b"RootDirectory=x\n"),
+        27 => ("passed-over command", b"ExecStop=-/bin/true \"open\n"),
         24 if random.percent(8) => return long(random, forms, out),
         _ => ("name with white space", b"SystemCallFilter \t=\t~kcmp\n"),
     };

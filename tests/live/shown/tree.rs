@@ -42,6 +42,31 @@ impl Tree {
         Tree(self.0.iter().map(|(path, kind)| (path.replace(from, to), entry(kind))).collect())
     }
 
+    /// Everything below a folder. A directory that holds nothing but `.empty` is empty: git keeps none.
+    pub fn read(folder: &Path) -> Self {
+        let mut tree = Tree::default();
+        tree.add(folder, "");
+        tree
+    }
+
+    fn add(&mut self, folder: &Path, below: &str) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{below}/{}", entry.file_name().to_str().unwrap());
+            let kind = entry.file_type().unwrap();
+            if kind.is_symlink() {
+                let target = fs::read_link(entry.path()).unwrap().to_str().unwrap().to_owned();
+                self.0.insert(path, Entry::Link(target));
+            } else if kind.is_dir() {
+                self.add(&entry.path(), &path);
+            } else if entry.file_name() == ".empty" {
+                self.0.insert(below.to_owned(), Entry::Directory);
+            } else {
+                self.0.insert(path, Entry::File(fs::read(entry.path()).unwrap()));
+            }
+        }
+    }
+
     /// Write all of it below a folder. Returns what was made, for [`remove`].
     pub fn write(&self, root: &Path) -> Vec<PathBuf> {
         let mut made = Vec::new();
