@@ -1,6 +1,6 @@
 //! What a unit does with a call, and the line that says so.
 
-use crate::policy::{Action, Because, Decision, Policy};
+use crate::policy::{Action, Answer, Because, Policy};
 use crate::report::TokenRow;
 use crate::syscalls::{Arch, Call};
 use serde::Serialize;
@@ -23,28 +23,31 @@ pub struct VerdictRow {
 /// What a policy does with one call. `label` is how the unit is called.
 #[must_use]
 pub fn verdict(policy: &Policy, label: &str, call: Call) -> VerdictRow {
-    let decision = policy.decide(call);
+    let answer = policy.answer(call);
     VerdictRow {
         calls: vec![call.to_string()],
         architecture: call.arch,
-        denied: decision.denies(),
-        words: words(label, &[call.to_string()], &decision),
-        decided_by: TokenRow::of(&decision, call),
+        denied: answer.otherwise.denies(),
+        words: words(label, &[call.to_string()], &answer),
+        decided_by: TokenRow::of(&answer.otherwise, call),
     }
 }
 
 /// What a policy does with several calls, each word of the unit once.
 pub(super) fn verdicts(policy: &Policy, label: &str, calls: impl Iterator<Item = Call>) -> Vec<VerdictRow> {
-    let mut out: Vec<(Decision, VerdictRow)> = Vec::new();
+    let mut out: Vec<(Answer, VerdictRow)> = Vec::new();
     for call in calls {
-        let decision = policy.decide(call);
-        match out.iter_mut().find(|(d, _)| *d == decision) {
+        let answer = policy.answer(call);
+        let same = |other: &Answer| {
+            other.otherwise == answer.otherwise && for_arguments(other) == for_arguments(&answer)
+        };
+        match out.iter_mut().find(|(other, _)| same(other)) {
             Some((_, row)) => row.calls.push(call.to_string()),
-            None => out.push((decision, verdict(policy, label, call))),
+            None => out.push((answer, verdict(policy, label, call))),
         }
     }
-    let sentence = |(decision, mut row): (Decision, VerdictRow)| {
-        row.words = words(label, &row.calls, &decision);
+    let sentence = |(answer, mut row): (Answer, VerdictRow)| {
+        row.words = words(label, &row.calls, &answer);
         row
     };
     let mut rows: Vec<VerdictRow> = out.into_iter().map(sentence).collect();
@@ -52,7 +55,19 @@ pub(super) fn verdicts(policy: &Policy, label: &str, calls: impl Iterator<Item =
     rows
 }
 
-fn words(label: &str, calls: &[String], decision: &Decision) -> String {
+/// The settings that treat a call otherwise for some arguments.
+fn for_arguments(answer: &Answer) -> Vec<&'static str> {
+    let mut settings: Vec<&str> = Vec::new();
+    for token in answer.for_arguments.iter().filter_map(|entry| entry.decision.token()) {
+        if !settings.contains(&token.setting) {
+            settings.push(token.setting);
+        }
+    }
+    settings
+}
+
+fn words(label: &str, calls: &[String], answer: &Answer) -> String {
+    let decision = &answer.otherwise;
     let one = if calls.len() == 1 { "it" } else { "one" };
     let calls = match calls {
         [] => String::new(),
@@ -76,5 +91,13 @@ fn words(label: &str, calls: &[String], decision: &Decision) -> String {
         }
         _ => "",
     };
-    does + why
+    let settings = for_arguments(answer);
+    let depends = match settings.as_slice() {
+        [] => String::new(),
+        settings => format!(
+            "; for some arguments {}= decides otherwise (`unitfix policy` says for which)",
+            crate::plan::list(settings)
+        ),
+    };
+    does + why + &depends
 }

@@ -1,11 +1,12 @@
 //! An explanation as text for people: a page for one topic, a paragraph each for several.
 
+use super::fill::{fill, fill_from};
 use super::people::{People, caret};
 use crate::explain::{
     CallRow, Explanation, Fallback, GroupRow, Kind, Level, Next, RecordRow, Topic, VerdictRow,
 };
 use crate::syscalls::Arch;
-use console::{measure_text_width, style};
+use console::style;
 use std::fmt::Write as _;
 
 /// How wide the labels at the left are.
@@ -242,36 +243,6 @@ fn group_rows(row: &GroupRow) -> Vec<(&'static str, String)> {
         format!("{} have it; the calls here are those of {}", crate::plan::list(versions), row.groups_of),
     ));
     rows
-}
-
-/// Words in lines of so many columns, those after the first indented.
-fn fill(text: &str, columns: usize, indent: &str) -> String {
-    fill_from("", text, columns, indent)
-}
-
-/// The same, behind a head that is there already.
-fn fill_from(head: &str, text: &str, columns: usize, indent: &str) -> String {
-    let mut out = head.to_owned();
-    let mut at = measure_text_width(head);
-    let mut fresh = true;
-    for word in text.split_whitespace() {
-        let width = measure_text_width(word);
-        if !fresh && at + 1 + width > columns {
-            out.push('\n');
-            out.push_str(indent);
-            at = indent.len();
-            fresh = true;
-        }
-        if !fresh {
-            out.push(' ');
-            at += 1;
-        }
-        out.push_str(word);
-        at += width;
-        fresh = false;
-    }
-    out.push('\n');
-    out
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The report: what a run found and did, as one value, from which people's text and `--json` are both made.
 
 mod explanation;
+mod fill;
 pub mod output;
 mod people;
 mod policy;

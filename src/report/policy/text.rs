@@ -113,8 +113,8 @@ fn forbidden(row: &ForbiddenRow, people: &People) -> String {
     } else {
         out.push_str("systemd does not know, and lets fail:\n");
     }
-    let label = format!("  {}: ", if row.action == "kills" { "killed" } else { &row.action });
-    out + &listed(&label, &row.summary, people.width)
+    let label = if row.action == "kills" { "killed" } else { &row.action };
+    out + &listed(label, &row.summary, people.width)
 }
 
 fn restriction(row: &RestrictionRow, people: &People) -> String {
@@ -122,7 +122,7 @@ fn restriction(row: &RestrictionRow, people: &People) -> String {
     let out = format!("\n{}", placed(&row.decided_by, &words, people));
     let native = |call: &&String| Arch::native().number(call).is_some();
     let calls: Vec<String> = row.calls.iter().filter(native).cloned().collect();
-    out + &listed("  calls: ", &calls, people.width)
+    out + &listed("calls", &calls, people.width)
 }
 
 /// What becomes of one call, and why.
