@@ -113,7 +113,7 @@ impl NameMap {
     }
 
     fn add(&mut self, directory: &Path, file: &str, inside: &[PathBuf]) {
-        let is_folder = file.ends_with(".d");
+        let is_folder = file.strip_suffix(".d").is_some();
         let kind = name_kind(file);
         if !is_folder && (kind.is_none() || self.targets.contains_key(file)) {
             return; // a name in a directory above hides it
