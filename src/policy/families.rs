@@ -213,8 +213,8 @@ mod tests {
     use super::*;
 
     fn shown(values: &[&str], version: u32) -> String {
-        let lines: String = values.iter().flat_map(|v| ["RestrictAddressFamilies=", v, "\n"]).collect();
-        AddressFamilies::evaluate(&unit(&lines), version, &mut Vec::new()).shown()
+        let lines: Vec<String> = values.iter().map(|v| format!("RestrictAddressFamilies={v}\n")).collect();
+        AddressFamilies::evaluate(&unit(&lines.concat()), version, &mut Vec::new()).shown()
     }
 
     /// Recorded from running managers.
