@@ -19,7 +19,7 @@ const UNKNOWN_ENDS_FROM: u32 = 262;
 const MCTP_FROM: u32 = 252;
 
 /// The names that the manager shows and their numbers: bits/socket.h of glibc 2.36, each taken by the running managers
-/// 247, 252, 257 and 262 (but see [`MCTP_FROM`]).
+/// 247, 252, 257 and 262 (but see `MCTP_FROM`).
 const FAMILIES: [(&str, u16); 45] = [
     ("AF_UNIX", 1),
     ("AF_INET", 2),
