@@ -4,6 +4,7 @@ use crate::change::{Prompt, Yes};
 use crate::cli::{Cli, Explain, PolicyOptions, Repair, Task};
 use crate::ending::Ending;
 use crate::explain;
+use crate::finding::Code;
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
 use crate::policy::show::show;
@@ -139,6 +140,9 @@ fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
     if options.show {
         let Judged { unit, groups, .. } = &inspected.judged;
         output::result(&show(unit, groups).to_string());
+        for finding in unit.findings.iter().filter(|finding| finding.code == Code::PolicyDiffers) {
+            output::message(&format!("unitfix: {}\n", finding.message));
+        }
         return inspected.judged().map(|_| 0); // what systemctl shows of a unit that is not there is no answer
     }
     let judged = inspected.judged()?;

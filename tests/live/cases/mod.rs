@@ -10,6 +10,7 @@ mod installed_filters;
 mod lint;
 mod other_causes;
 mod own_policy;
+mod policy;
 mod prompts;
 mod refused;
 mod repair;
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Case> {
         apply_errors::CASES,
         evidence::CASES,
         own_policy::CASES,
+        policy::CASES,
         lint::CASES,
         installed_filters::CASES,
         shown::CASES,
