@@ -2,6 +2,7 @@
 
 use crate::replay::Via;
 use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// How long a unit is watched, where nothing else is said.
@@ -15,12 +16,10 @@ const OBSERVE: u32 = 10;
     arg_required_else_help = true,
     max_term_width = 80
 )]
-#[command(after_help = "unitfix finds the forbidden call and the line that forbids it, replays the unit\n\
-with forbidden calls let through to find the others, and proposes the smallest\n\
-change as a drop-in. Nothing is restarted or written without a yes.\n\n\
-Exit status: 0 nothing to repair, or repaired; 1 proposed, not applied; 2 usage;\n\
-3 no repair can be offered; 4 applied, did not help, rolled back; 5 this system\n\
-cannot do it. The manual, unitfix(1), says more.")]
+#[command(after_help = "unitfix finds forbidden calls and the lines that forbid them, and proposes the\n\
+smallest change as a drop-in. Nothing is restarted or written without a yes.\n\n\
+Exit status: 0 nothing to repair, or repaired; 1 proposed; 2 usage; 3 no repair\n\
+can be offered; 4 rolled back; 5 this system cannot do it. See also unitfix(1).")]
 pub struct Cli {
     /// What to do, if not to repair
     #[command(subcommand)]
@@ -35,6 +34,8 @@ pub struct Cli {
 pub enum Task {
     /// Show what a unit's settings let every call do, and which line decides
     Policy(PolicyOptions),
+    /// Say what an audit line, a system call or an @group means
+    Explain(Explain),
     /// Show what unitfix wrote, and what was left behind
     Status {
         /// Only this unit
@@ -76,6 +77,47 @@ pub struct PolicyOptions {
     /// Where the system is
     #[command(flatten)]
     pub place: Place,
+}
+
+/// Explaining.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+unitfix explain setrlimit              a system call by its name\n  \
+unitfix explain 160 arm64              or by its number\n  \
+unitfix explain @resources             a group of them\n  \
+unitfix explain 31/SYS                 how a process ended\n  \
+unitfix explain setrlimit --unit docuum.service\n  \
+journalctl -b -g SECCOMP | unitfix explain    the denied calls of a log\n\n\
+Exit status: 0 explained; 2 unknown, or usage.")]
+pub struct Explain {
+    /// An audit line, a line of systemd's, a call's name or number, a word of SystemCallFilter=, an @group, an exit
+    /// status; - or nothing: standard input
+    #[arg(value_name = "ARG")]
+    pub pasted: Vec<OsString>,
+    /// Also show which line of this unit (a service, or the path of a unit file) forbids it
+    #[arg(long, value_name = "UNIT")]
+    pub unit: Option<String>,
+    /// Take the groups and the rules of this version of systemd
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(1..=9999))]
+    pub systemd: Option<u32>,
+    /// Take the unit, and the version of systemd, from this folder instead of /
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Explain {
+    /// The command that repairs the unit which was named.
+    #[must_use]
+    pub fn repair_command(&self) -> Option<String> {
+        let unit = self.unit.as_deref()?;
+        let root = self.root.as_ref().map(|root| format!(" --root {}", quoted(&root.to_string_lossy())));
+        // neither a path nor what is below a root needs the service manager
+        let sudo = if root.is_none() && !unit.contains('/') { "sudo " } else { "" };
+        Some(format!("{sudo}unitfix {}{}", quoted(unit), root.unwrap_or_default()))
+    }
 }
 
 /// How much a repair may give away without a question.

@@ -73,12 +73,16 @@ pub enum Code {
     RelativeDropInDirectory,
     /// A quoted value that does not end, or an escape that does not exist.
     BadQuoting,
+    /// A value that makes the manager read the file no further.
+    BadSetting,
     /// unitfix and the manager do not compute the same filter.
     PolicyDiffers,
     /// A log that cannot be read, or holds what cannot be believed.
     LogUnreadable,
     /// A log that holds no record of a forbidden call.
     NoRecord,
+    /// The unit is masked.
+    MaskedUnit,
     /// No service manager runs here: what it would say cannot be asked.
     NoManager,
     /// Leftovers of a replay that was killed.
@@ -87,7 +91,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, as unitfix(1) lists them.
-    pub const ALL: [Code; 32] = [
+    pub const ALL: &[Code] = &[
         Code::BadLine,
         Code::BadSection,
         Code::InvalidUtf8,
@@ -115,9 +119,11 @@ impl Code {
         Code::MaskedDropIn,
         Code::RelativeDropInDirectory,
         Code::BadQuoting,
+        Code::BadSetting,
         Code::PolicyDiffers,
         Code::LogUnreadable,
         Code::NoRecord,
+        Code::MaskedUnit,
         Code::NoManager,
         Code::LeftoverReplay,
     ];
@@ -153,9 +159,11 @@ impl Code {
             Code::MaskedDropIn => "masked-drop-in",
             Code::RelativeDropInDirectory => "relative-drop-in-directory",
             Code::BadQuoting => "bad-quoting",
+            Code::BadSetting => "bad-setting",
             Code::PolicyDiffers => "policy-differs",
             Code::LogUnreadable => "log-unreadable",
             Code::NoRecord => "no-record",
+            Code::MaskedUnit => "masked-unit",
             Code::NoManager => "no-manager",
             Code::LeftoverReplay => "leftover-replay",
         }
@@ -166,6 +174,7 @@ impl Code {
     pub fn advice(self) -> &'static str {
         match self {
             Code::BadLine => "Remove the line, or begin it with # if it is a comment",
+            Code::BadSetting => "Correct the value: systemd refuses the unit",
             Code::BadSection => "Close the bracket, so that the rest of the file counts",
             Code::InvalidUtf8 => "Save the file as UTF-8, so that the rest of it counts",
             Code::LineTooLong => "Split the line",
@@ -189,12 +198,13 @@ impl Code {
             Code::UnknownNamespace => "Write a type of systemd.exec(5), for example user",
             Code::AliasLoop => "Remove one of the links",
             Code::MaskedDropIn => "Remove the mask, if the drop-in is to count",
-            Code::UnreadableUnit | Code::UnreadableDropIn => "Look at its permissions and at the disk",
+            Code::UnreadableDropIn | Code::UnreadableUnit => "Look at its permissions and at the disk",
             Code::RelativeDropInDirectory => "Make it a real directory, or an absolute link",
             Code::BadQuoting => "Close the quotation",
             Code::PolicyDiffers => "Look at `systemctl show` for what is enforced",
             Code::LogUnreadable => "Run it with the right to read the logs",
             Code::NoRecord => "Give a log of the time when the service failed",
+            Code::MaskedUnit => "Run `systemctl unmask`, if it is to run",
             Code::NoManager => "Name the systemd it is for with --systemd",
             Code::LeftoverReplay => "Run `unitfix status` to see what is left",
         }

@@ -24,6 +24,7 @@
 //! | [`report`] | text for people, JSON for scripts |
 //! | [`recipe`] | the line above |
 //! | [`ending`] | how a run ends, and why it can end without a repair |
+//! | [`explain`] | what somebody pasted, to what it means |
 
 // report::output prints, and survives a closed pipe
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -32,6 +33,7 @@ pub mod change;
 pub mod cli;
 pub mod ending;
 pub mod evidence;
+pub mod explain;
 pub mod finding;
 pub mod interrupt;
 pub mod manager;

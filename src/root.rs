@@ -98,6 +98,13 @@ impl Root {
             || self.open(path, OFlag::O_PATH).and_then(fstat).is_ok_and(|stat| is_null_device(&stat))
     }
 
+    /// Whether the path leads to a device, which systemd takes for a mask like `/dev/null`.
+    #[must_use]
+    pub fn is_device(&self, path: &Path) -> bool {
+        let kind = self.open(path, OFlag::O_PATH).and_then(fstat).map(|stat| file_type(&stat));
+        kind.is_ok_and(|kind| kind == SFlag::S_IFCHR || kind == SFlag::S_IFBLK)
+    }
+
     /// What stands at a path itself, if anything.
     #[must_use]
     pub fn kind(&self, path: &Path) -> Option<Kind> {

@@ -1,8 +1,9 @@
 //! From a parsed command line to an exit status.
 
 use crate::change::{Prompt, Yes};
-use crate::cli::{Cli, PolicyOptions, Repair, Task};
+use crate::cli::{Cli, Explain, PolicyOptions, Repair, Task};
 use crate::ending::Ending;
+use crate::explain;
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
 use crate::policy::show::show;
@@ -11,10 +12,14 @@ use crate::replay::Via;
 use crate::report::{People, PolicyPage, Report, output, parse_call};
 use crate::root::Root;
 use crate::subject::{
-    Failure, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts, inspect,
+    Failure, Judged, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts, groups_at,
+    inspect,
 };
 use crate::undo;
 use crate::unit::UnitName;
+use std::ffi::OsString;
+use std::io::{IsTerminal, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -99,6 +104,7 @@ fn finish(result: Result<Ending, Failure>, desk: &mut Desk) -> Result<u8, Failur
 fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
     match task {
         Task::Policy(options) => show_policy(options),
+        Task::Explain(options) => explain(&options),
         Task::Status { unit, place } => {
             let only = unit.as_deref().map(name).transpose()?;
             let root = root_of(place.root);
@@ -129,11 +135,13 @@ fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
     let calls: Result<Vec<_>, String> = options.calls.iter().map(|text| parse_call(text)).collect();
     let calls = calls.map_err(Failure::Usage)?.concat();
     let place = Whereabouts { root: options.place.root.map(Root::new), systemd: options.systemd };
-    let judged = inspect(&options.unit, &place)?;
+    let inspected = inspect(&options.unit, &place)?;
     if options.show {
-        output::result(&show(&judged.unit, &judged.groups).to_string());
-        return Ok(0);
+        let Judged { unit, groups, .. } = &inspected.judged;
+        output::result(&show(unit, groups).to_string());
+        return inspected.judged().map(|_| 0); // what systemctl shows of a unit that is not there is no answer
     }
+    let judged = inspected.judged()?;
     let page = PolicyPage::new(&judged, &calls);
     let text = if options.place.json {
         serde_json::to_string_pretty(&page).map_err(|e| Failure::System(e.to_string()))? + "\n"
@@ -144,6 +152,68 @@ fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
     };
     output::result(&text);
     Ok(u8::from(options.lint && page.is_faulty()))
+}
+
+/// So many things that are unknown are named: more of them are not what was meant to be pasted.
+const UNKNOWN_SHOWN: usize = 3;
+
+/// Explain what was pasted, as arguments or on standard input.
+fn explain(options: &Explain) -> Result<u8, Failure> {
+    let pasted = explain::parse::parse(&pasted_text(&options.pasted)?);
+    if pasted.questions.is_empty() {
+        let message =
+            "nothing to explain: give an audit line, a system call or an @group (--help shows more)";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let place = Whereabouts { root: options.root.clone().map(Root::new), systemd: options.systemd };
+    let judged = options.unit.as_deref().map(|unit| inspect(unit, &place)?.judged()).transpose()?;
+    let own;
+    let groups = if let Some(judged) = &judged {
+        &judged.groups
+    } else {
+        own = groups_at(&place)?;
+        &own
+    };
+    let label = judged.as_ref().map(|judged| judged.unit.name.to_string()).unwrap_or_default();
+    let unit = judged.as_ref().map(|judged| (label.as_str(), &judged.policy));
+    let repair = options.repair_command();
+    let explanation = explain::explain(&pasted, explain::Context { groups, unit, repair: repair.as_deref() });
+    if options.json {
+        let text = serde_json::to_string_pretty(&explanation).map_err(|e| Failure::System(e.to_string()))?;
+        output::result(&(text + "\n"));
+    } else {
+        output::result(&People::default().explanation(&explanation));
+    }
+    let unknown: Vec<_> = explanation.topics.iter().filter(|t| t.kind == explain::Kind::Unknown).collect();
+    for topic in unknown.iter().take(UNKNOWN_SHOWN) {
+        output::message(&format!("unitfix: {}\n", topic.summary));
+    }
+    if unknown.len() > UNKNOWN_SHOWN {
+        output::message(&format!("unitfix: {} more are unknown\n", unknown.len() - UNKNOWN_SHOWN));
+    }
+    Ok(explanation.exit_status)
+}
+
+/// The arguments, or standard input where there is none or only `-`. A shell has taken one line into words.
+fn pasted_text(words: &[OsString]) -> Result<Vec<u8>, Failure> {
+    if !words.is_empty() && words != ["-"] {
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        return Ok(words.join(&b' '));
+    }
+    let input = std::io::stdin();
+    if words.is_empty() && input.is_terminal() {
+        return Ok(Vec::new());
+    }
+    let mut text = Vec::new();
+    let limit = u64::try_from(explain::parse::PASTE_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    input
+        .take(limit)
+        .read_to_end(&mut text)
+        .map_err(|error| Failure::System(format!("standard input: {error}")))?;
+    if text.len() > explain::parse::PASTE_MAX {
+        output::message("unitfix: only the first 256 KiB are read; --log of a repair reads whole logs\n");
+    }
+    Ok(text)
 }
 
 fn root_of(folder: Option<PathBuf>) -> Root {

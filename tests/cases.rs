@@ -5,6 +5,7 @@
 //! | `root/` | the system below `--root`; a `libsystemd-shared-252.so` in it says which systemd it has |
 //! | `log` | kernel records, given as `--log`; not there where no log is given |
 //! | `args` | the other arguments, one a line |
+//! | `stdin` | what comes on standard input; not there where nothing does |
 //! | `stdout`, `stderr`, `status` | what must come out, whole |
 //! | `after/` | the tree that must be there afterwards; not there where nothing may change |
 //!
@@ -81,12 +82,13 @@ fn run(case: &Path) -> Expected {
         args.extend(["--log", "log"].map(OsString::from));
     }
     let begun = today();
+    let stdin = fs::File::open(case.join("stdin")).map_or_else(|_| Stdio::null(), Stdio::from);
     let output = Command::new(env!("CARGO_BIN_EXE_unitfix"))
         .args(&args)
         .env_clear()
         .env("TZ", "UTC")
         .current_dir(copy.path())
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .output()
         .unwrap();
     let dates = [begun, today()]; // midnight may come between

@@ -143,7 +143,14 @@ fn the_manual_has_every_exit_status() {
 
 #[test]
 fn help_fits_on_a_screen() {
-    for args in [&["--help"][..], &["-h"], &["status", "--help"], &["revert", "--help"], &["help"]] {
+    for args in [
+        &["--help"][..],
+        &["-h"],
+        &["status", "--help"],
+        &["revert", "--help"],
+        &["explain", "--help"],
+        &["help"],
+    ] {
         let output = unitfix(Path::new("."), args);
         let help = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && help.lines().count() > 10, "{args:?}\n{help}");
@@ -211,13 +218,34 @@ fn the_readme_example_does_what_is_shown() {
 }
 
 #[test]
+fn the_readme_explains_as_the_program_does() {
+    let block = blocks().into_iter().find(|block| block.starts_with("$ unitfix explain ")).unwrap();
+    let (command, shown) = block.split_once('\n').unwrap();
+    let args: Vec<&str> = command.split_whitespace().skip(2).collect();
+    let output = unitfix(Path::new(env!("CARGO_MANIFEST_DIR")), &args);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let said = said.replace(env!("CARGO_MANIFEST_DIR"), "/srv/unitfix");
+    assert_eq!(said, shown);
+}
+
+#[test]
 fn every_command_line_that_is_shown_is_one() {
     let manual = section("EXAMPLES").join("\n");
     let lines =
         blocks().into_iter().chain([manual]).flat_map(|t| t.lines().map(str::to_owned).collect::<Vec<_>>());
     let mut checked = 0;
     for line in lines {
-        let line = line.split(" #").next().unwrap().trim().trim_start_matches(".B ").trim_start_matches("$ ");
+        let line = line
+            .split(" #")
+            .next()
+            .unwrap()
+            .split("  ")
+            .next()
+            .unwrap()
+            .trim()
+            .trim_start_matches(".B ")
+            .trim_start_matches("$ ");
         let Some((before, args)) = line.split_once("unitfix ") else { continue };
         if !["", "sudo "].contains(&before) && !before.ends_with("| ") {
             continue;

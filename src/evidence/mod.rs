@@ -107,6 +107,14 @@ pub enum Attribution {
     Replayed,
 }
 
+impl Process {
+    /// The program that systemd's own executor was about to become: its name stands in brackets until then.
+    #[must_use]
+    pub fn before_exec(comm: &str) -> Option<&str> {
+        comm.strip_prefix('(').and_then(|c| c.strip_suffix(')'))
+    }
+}
+
 impl Denial {
     /// Whether it is known to be one of the unit's.
     #[must_use]

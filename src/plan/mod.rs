@@ -4,6 +4,7 @@ mod drop_in;
 mod risk;
 
 pub use drop_in::{DropIn, HEADER};
+pub use risk::high as high_risk;
 
 use crate::evidence::{Denial, Effect};
 use crate::policy::{Action, Because, Filter, Policy, Token};

@@ -4,6 +4,9 @@
 use super::Action;
 use crate::finding::{Code, Finding};
 use crate::unit::Unit;
+use nix::errno::Errno;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// The largest errno that can be returned (`ERRNO_MAX`, include/linux/err.h).
 const ERRNO_MAX: u16 = 4095;
@@ -11,8 +14,8 @@ const ERRNO_MAX: u16 = 4095;
 /// The name of an errno, or its number where it has none.
 #[must_use]
 pub fn errno_name(number: u16) -> String {
-    match nix::errno::Errno::from_raw(number.into()) {
-        nix::errno::Errno::UnknownErrno => number.to_string(),
+    match Errno::from_raw(number.into()) {
+        Errno::UnknownErrno => number.to_string(),
         known => format!("{known:?}"),
     }
 }
@@ -34,7 +37,7 @@ pub(super) fn default_action(unit: &Unit, findings: &mut Vec<Finding>) -> Action
 }
 
 /// An errno by name or number, or `kill`. Names may be in lower case, `kill` may not.
-pub(super) fn parse_action(text: &str) -> Option<Action> {
+pub fn parse_action(text: &str) -> Option<Action> {
     if text == "kill" {
         return Some(Action::Kill);
     }
@@ -48,13 +51,14 @@ pub(super) fn parse_action(text: &str) -> Option<Action> {
         "ENOTSUP" => "EOPNOTSUPP",
         other => other,
     };
-    (1..=ERRNO_MAX).find(|n| named(*n, wanted)).map(Action::Errno)
+    NAMES.get(wanted).copied().map(Action::Errno)
 }
 
-fn named(number: u16, wanted: &str) -> bool {
-    let errno = nix::errno::Errno::from_raw(number.into());
-    errno != nix::errno::Errno::UnknownErrno && format!("{errno:?}") == wanted
-}
+/// Every errno that has a name.
+static NAMES: LazyLock<BTreeMap<String, u16>> = LazyLock::new(|| {
+    let named = (1..=ERRNO_MAX).filter(|n| Errno::from_raw((*n).into()) != Errno::UnknownErrno);
+    named.map(|number| (errno_name(number), number)).collect()
+});
 
 /// `safe_atoi()`: strtol(3) with any base, so `0x` and a leading zero count, and `0b` and `0o` too.
 fn integer(text: &str) -> Option<i64> {

@@ -104,12 +104,6 @@ impl Filter {
         }
     }
 
-    /// The token that made it a list of what is allowed, or of what is denied.
-    #[must_use]
-    pub fn first(&self) -> Option<&Token> {
-        self.list()?.first.as_ref()
-    }
-
     /// Whether a name on the list has no action of its own.
     pub(super) fn has_plain_entry(&self) -> bool {
         self.list().is_some_and(|list| list.entries.values().any(|entry| entry.action.is_none()))
@@ -119,6 +113,12 @@ impl Filter {
     pub(super) fn own_actions(&self) -> impl Iterator<Item = (&str, Action, Option<&Token>)> {
         let entries = self.list().into_iter().flat_map(|list| &list.entries);
         entries.filter_map(|(name, entry)| Some((name.as_str(), entry.own_action()?, entry.token.as_ref())))
+    }
+
+    /// The token that made it a list of what is allowed, or of what is denied.
+    #[must_use]
+    pub fn first(&self) -> Option<&Token> {
+        self.list()?.first.as_ref()
     }
 
     /// Whether a name stands on the list.

@@ -4,29 +4,7 @@
 use super::filter::FILTER;
 use super::{Action, Filter, Policy, errno_name};
 use crate::finding::{Code, Finding};
-use crate::unit::{Setting, Unit, parse_boolean};
-
-/// The settings that confine system calls (systemd.exec(5)).
-pub const SETTINGS: [&str; 18] = [
-    "SystemCallFilter",
-    "SystemCallErrorNumber",
-    "SystemCallArchitectures",
-    "SystemCallLog",
-    "RestrictNamespaces",
-    "RestrictAddressFamilies",
-    "MemoryDenyWriteExecute",
-    "RestrictRealtime",
-    "RestrictSUIDSGID",
-    "LockPersonality",
-    "ProtectHostname",
-    "ProtectClock",
-    "ProtectKernelModules",
-    "ProtectKernelLogs",
-    "ProtectKernelTunables",
-    "PrivateDevices",
-    "NoNewPrivileges",
-    "DynamicUser",
-];
+use crate::unit::{SANDBOX, Setting, Unit, parse_boolean};
 
 /// Those of them that take a boolean and nothing else.
 const BOOLEANS: [&str; 10] = [
@@ -129,7 +107,7 @@ fn misplaced(setting: &Setting) -> Option<Finding> {
     if section.starts_with("X-") || setting.key.starts_with("X-") {
         return None; // for others than systemd
     }
-    let known = SETTINGS.iter().find(|known| known.eq_ignore_ascii_case(&setting.key))?;
+    let known = SANDBOX.iter().find(|known| known.eq_ignore_ascii_case(&setting.key))?;
     let place = Some(setting.value.whole());
     if *known != setting.key {
         let message = format!("systemd knows no setting {}=, but {known}=: the line is ignored", setting.key);

@@ -15,9 +15,8 @@ pub mod show;
 mod words;
 
 pub use answer::{Answer, Compare, ForArguments, Test};
-pub use errno::errno_name;
+pub use errno::{errno_name, parse_action};
 pub use filter::Filter;
-pub use lint::SETTINGS;
 pub use no_new_privileges::NoNewPrivileges;
 pub use restriction::Restriction;
 

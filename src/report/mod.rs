@@ -1,5 +1,7 @@
 //! The report: what a run found and did, as one value, from which people's text and `--json` are both made.
 
+mod explanation;
+mod fill;
 pub mod output;
 mod people;
 mod policy;
@@ -11,7 +13,7 @@ use crate::change::{Diff, FileChange};
 use crate::evidence::{Effect, Sighting, Untrusted};
 use crate::finding::{Finding, Severity};
 use crate::plan::Plan;
-use crate::policy::{Because, Decision, Policy, Token};
+use crate::policy::{Because, Decision, Policy};
 use crate::replay::{Observation, Outcome};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -200,13 +202,16 @@ impl DenialRow {
             attributed_because: denial.attribution.as_ref().map(crate::evidence::Attribution::reason),
             arguments: denial.arguments.clone(),
             policy: decision.action.to_string(),
-            decided_by: decision.token().map(|token| TokenRow::new(token, &decision, denial.call)),
+            decided_by: TokenRow::of(&decision, denial.call),
         }
     }
 }
 
 impl TokenRow {
-    fn new(token: &Token, decision: &Decision, call: crate::syscalls::Call) -> Self {
+    /// The token that decided about a call.
+    #[must_use]
+    pub fn of(decision: &Decision, call: crate::syscalls::Call) -> Option<Self> {
+        let token = decision.token()?;
         let words = match &decision.because {
             Because::Listed(_) if token.text.starts_with('@') => {
                 format!("{} contains {call}", token.text.split(':').next().unwrap_or_default())
@@ -217,10 +222,11 @@ impl TokenRow {
             }
             Because::NotListed(_) => format!("{call} is not on this list of what is forbidden"),
             Because::Architecture(_) => format!("calls of the architecture {} are not let in", call.arch),
-            Because::Restricted(_) => "this forbids it".to_owned(),
+            Because::Restricted(_) if decision.denies() => "this forbids it".to_owned(),
+            Because::Restricted(_) => "this has it logged".to_owned(),
             Because::NoFilter | Because::Unknown | Because::WriteAlways => String::new(),
         };
-        TokenRow { words, ..TokenRow::place(&token.span) }
+        Some(TokenRow { words, ..TokenRow::place(&token.span) })
     }
 
     fn place(span: &crate::unit::Span) -> Self {

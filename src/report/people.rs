@@ -1,5 +1,6 @@
 //! The report as text for people: one part at a time, as it becomes known. Colours only repeat what words say.
 
+use super::fill::{fill, fill_from};
 use super::{DenialRow, FindingRow, RepairRow, ReplayRow, Report, TokenRow};
 use console::style;
 use jiff::Timestamp;
@@ -90,7 +91,7 @@ impl People {
     }
 
     /// A time of day; with the date, where it is not today's.
-    fn time(&self, microseconds: u64) -> String {
+    pub(super) fn time(&self, microseconds: u64) -> String {
         let Some(time) = i64::try_from(microseconds).ok().and_then(|t| Timestamp::from_microsecond(t).ok())
         else {
             return "an unknown time".to_owned();
@@ -160,8 +161,7 @@ impl People {
 /// The process, and whose child it is.
 fn who(row: &DenialRow) -> String {
     let comm = row.program.to_string();
-    // the executor's name stands in brackets until it has become the program
-    if let Some(inner) = comm.strip_prefix('(').and_then(|c| c.strip_suffix(')')) {
+    if let Some(inner) = crate::evidence::Process::before_exec(&comm) {
         return format!("systemd itself, before {inner} began");
     }
     let foreign = row.architecture != crate::syscalls::Arch::native();
@@ -198,28 +198,9 @@ fn decisions(rows: &[DenialRow], width: usize) -> String {
     out
 }
 
-/// Names after a label, wrapped; lists are not made wider than 80 columns, however wide the terminal is.
+/// Names after a label; lists are not made wider than 80 columns, however wide the terminal is.
 pub(super) fn listed(label: &str, names: &[String], width: usize) -> String {
-    wrapped(&format!("{label}{}", names.join(", ")), "    ", width.min(80))
-}
-
-/// Text wrapped at spaces, with further lines indented. What stands at its beginning stays there.
-pub(super) fn wrapped(text: &str, indent: &str, width: usize) -> String {
-    let start = text.len() - text.trim_start().len();
-    let (mut out, mut column) = (text.get(..start).unwrap_or_default().to_owned(), start);
-    for (at, word) in text.split_whitespace().enumerate() {
-        let length = console::measure_text_width(word);
-        if at > 0 && column + 1 + length > width {
-            let _ = write!(out, "\n{indent}");
-            column = indent.len();
-        } else if at > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += length;
-    }
-    out + "\n"
+    fill_from("  ", &format!("{label}: {}", names.join(", ")), width.min(80), "    ")
 }
 
 /// The line of a token with a caret under the token and words behind the caret.
@@ -247,7 +228,7 @@ pub(super) fn finding_text(finding: &FindingRow, width: usize) -> String {
         super::Severity::Error => style("error").red(),
     };
     let text = format!("{label}[{}]: {}", finding.code, finding.message);
-    let mut out = format!("\n{}", wrapped(&text, "  ", width));
+    let mut out = format!("\n{}", fill(&text, width, "  "));
     if let (Some(place), Some(token)) = (&finding.place, &finding.token) {
         let _ = writeln!(out, "  {place}");
         out.push_str(&caret(token, "    ", "", usize::MAX));

@@ -27,8 +27,8 @@ impl UnitFile {
         if !path.exists() {
             return Err(Failure::Usage(format!("there is no file {}", path.display())));
         }
-        let mut unit = Unit::at_path(path).map_err(load_failure)?;
         let version = installed_version().unwrap_or_else(Groups::newest_version);
+        let mut unit = Unit::at_path(path, version).map_err(load_failure)?;
         let groups = groups(version, &mut unit.findings)?;
         Ok(UnitFile { path: path.to_owned(), below, judged: Judged::new(unit, groups)?, options })
     }

@@ -1,12 +1,12 @@
 //! A unit that is only looked at: nothing is locked, asked, replayed or written, and anybody may do it.
 
-use super::managed::{adopt, failure, groups, load_failure};
+use super::managed::{self, adopt, failure, groups, load_failure};
 use super::{Failure, Judged};
 use crate::finding::{Code, Finding};
 use crate::manager::{Manager, ManagerError, SystemManager, UnitStatus};
 use crate::root::Root;
 use crate::syscalls::Groups;
-use crate::unit::{Unit, UnitName};
+use crate::unit::{Examined, LoadState, Unit, UnitName};
 use std::path::Path;
 
 /// Where a unit is looked for, and by whose rules it is read.
@@ -18,55 +18,95 @@ pub struct Whereabouts {
     pub systemd: Option<u32>,
 }
 
+/// The groups of the systemd that was named; else of the one below the root, or of the installed one.
+pub fn groups_at(place: &Whereabouts) -> Result<Groups, Failure> {
+    let version = match (&place.root, place.systemd) {
+        (_, Some(version)) => Some(version),
+        (Some(root), None) => super::rooted::version_below(root),
+        (None, None) => {
+            if let Some(version) = super::file::installed_version() {
+                return groups(version, &mut Vec::new());
+            }
+            None
+        }
+    };
+    let groups = Groups::from_rules(version.unwrap_or_else(Groups::newest_version));
+    groups.map_err(|error| Failure::System(error.to_string()))
+}
+
+/// A unit as far as it could be loaded, judged.
+pub struct Inspected {
+    /// What became of loading it.
+    pub state: LoadState,
+    /// The unit with what its settings mean.
+    pub judged: Judged,
+    name: UnitName,
+}
+
+impl Inspected {
+    /// The unit, if there is one to judge: also a masked one, which is then a finding.
+    pub fn judged(mut self) -> Result<Judged, Failure> {
+        if let LoadState::Masked(path) = &self.state {
+            let message = format!("{} is masked by {}: it cannot run", self.name, path.display());
+            self.judged.unit.findings.push(Finding::note(Code::MaskedUnit, message, None));
+            return Ok(self.judged);
+        }
+        let Judged { unit, groups, policy } = self.judged;
+        let unit = Examined { state: self.state, unit }.loaded(&self.name).map_err(load_failure)?;
+        Ok(Judged { unit, groups, policy })
+    }
+}
+
 /// Load a unit by name, or a unit file by its path (with a slash), and judge it.
 ///
 /// With a running manager its own list of files and its own groups count; `--root` and `--systemd` do without one.
-pub fn inspect(asked: &str, place: &Whereabouts) -> Result<Judged, Failure> {
+pub fn inspect(asked: &str, place: &Whereabouts) -> Result<Inspected, Failure> {
     if asked.contains('/') {
-        let unit = Unit::at_path(Path::new(asked)).map_err(load_failure)?;
-        return by_rules(unit, place.systemd.or_else(super::file::installed_version));
+        if !Path::new(asked).exists() {
+            return Err(Failure::Usage(format!("there is no file {asked}")));
+        }
+        let groups = groups_at(place)?;
+        let unit = Unit::at_path(Path::new(asked), groups.systemd).map_err(load_failure)?;
+        let name = unit.name.clone();
+        return Ok(Inspected { state: LoadState::Loaded, judged: Judged::of(unit, groups), name });
     }
     let name = UnitName::parse(asked).map_err(|e| Failure::Usage(e.to_string()))?;
-    if place.root.is_none() && place.systemd.is_none() {
-        match SystemManager::connect() {
-            Ok(manager) => return of_manager(&manager, &name),
-            Err(error @ ManagerError::Unreachable(_)) => {
-                let message = format!("{error}: judged by the files below / alone");
-                let mut judged = below(&Root::default(), &name, None)?;
-                judged.unit.findings.push(Finding::note(Code::NoManager, message, None));
-                return Ok(judged);
-            }
-            Err(other) => return Err(failure(other)),
-        }
+    if place.root.is_some() || place.systemd.is_some() {
+        return of_files(name, place);
     }
-    below(&place.root.clone().unwrap_or_default(), &name, place.systemd)
+    match SystemManager::connect() {
+        Ok(manager) => of_manager(&manager, name),
+        Err(error @ ManagerError::Unreachable(_)) => {
+            let mut inspected = of_files(name, place)?;
+            let message = format!("{error}: judged by the files below / alone");
+            inspected.judged.unit.findings.push(Finding::note(Code::NoManager, message, None));
+            Ok(inspected)
+        }
+        Err(other) => Err(failure(other)),
+    }
 }
 
-fn below(root: &Root, name: &UnitName, systemd: Option<u32>) -> Result<Judged, Failure> {
-    let version = systemd.or_else(|| super::rooted::version_below(root));
-    let unit =
-        Unit::find(root, name, version.unwrap_or_else(Groups::newest_version)).map_err(load_failure)?;
-    by_rules(unit, version)
+/// Without a service manager.
+fn of_files(name: UnitName, place: &Whereabouts) -> Result<Inspected, Failure> {
+    let groups = groups_at(place)?;
+    let root = place.root.clone().unwrap_or_default();
+    let Examined { state, unit } = Unit::examine(&root, &name, groups.systemd);
+    Ok(Inspected { state, judged: Judged::of(unit, groups), name })
 }
 
-fn by_rules(unit: Unit, version: Option<u32>) -> Result<Judged, Failure> {
-    let groups = Groups::from_rules(version.unwrap_or_else(Groups::newest_version));
-    Ok(Judged::of(unit, groups.map_err(|e| Failure::System(e.to_string()))?))
-}
-
-fn of_manager(manager: &dyn Manager, name: &UnitName) -> Result<Judged, Failure> {
-    let status: UnitStatus = manager.status(name).map_err(failure)?;
+fn of_manager(manager: &dyn Manager, name: UnitName) -> Result<Inspected, Failure> {
+    let status: UnitStatus = manager.status(&name).map_err(failure)?;
     let version = manager.version().map_err(failure)?;
-    let name = UnitName::parse(&status.id).unwrap_or_else(|_| name.clone());
-    let root = Root::default();
-    let loaded = match (&status.fragment, status.load_state.as_str()) {
-        (Some(fragment), "loaded") => Unit::load(&root, name, fragment, &status.drop_ins),
-        _ => Unit::find(&root, &name, version),
-    };
-    let mut unit = loaded.map_err(load_failure)?;
+    let Examined { mut state, mut unit } = Unit::examine(&Root::default(), &name, version);
+    let loaded = status.load_state == "loaded";
+    if let (true, Some(fragment)) = (loaded, &status.fragment) {
+        let real = UnitName::parse(&status.id).unwrap_or_else(|_| name.clone());
+        unit = managed::load(real, fragment, &status.drop_ins, version).map_err(load_failure)?;
+        state = LoadState::Loaded;
+    }
     let groups = groups(version, &mut unit.findings)?;
     let mut judged = Judged::of(unit, groups);
-    if status.load_state == "loaded" {
+    if loaded {
         adopt(&mut judged, &status);
     }
     if status.needs_reload {
@@ -74,5 +114,5 @@ fn of_manager(manager: &dyn Manager, name: &UnitName) -> Result<Judged, Failure>
                        run `systemctl daemon-reload`";
         judged.unit.findings.push(Finding::warning(Code::PolicyDiffers, message, None));
     }
-    Ok(judged)
+    Ok(Inspected { state, judged, name })
 }

@@ -15,7 +15,7 @@ use crate::syscalls::Groups;
 use crate::unit::{LoadError, Unit, UnitName};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -69,10 +69,9 @@ impl<'a> ManagedUnit<'a> {
         let Some(fragment) = &status.fragment else {
             return Err(Failure::Hopeless(format!("{name} has no unit file: {}", status.load_state)));
         };
-        let mut unit =
-            Unit::load(&Root::default(), name, fragment, &status.drop_ins).map_err(load_failure)?;
-        unit.findings.extend(leftover);
         let version = manager.version().map_err(failure)?;
+        let mut unit = load(name, fragment, &status.drop_ins, version).map_err(load_failure)?;
+        unit.findings.extend(leftover);
         let groups = groups(version, &mut unit.findings)?;
         let mut judged = Judged::new(unit, groups)?;
         adopt(&mut judged, &status);
@@ -132,6 +131,20 @@ impl<'a> ManagedUnit<'a> {
             crate::plan::list(names)
         ))
     }
+}
+
+/// Load a unit from the manager's own list of files. Where that is what unitfix finds too, what it noticed on the way
+/// (drop-ins that are not read) is kept.
+pub(super) fn load(
+    name: UnitName,
+    fragment: &Path,
+    drop_ins: &[PathBuf],
+    version: u32,
+) -> Result<Unit, LoadError> {
+    let root = Root::default();
+    let found = Unit::examine(&root, &name, version).unit;
+    let same = found.fragment.path == fragment && found.drop_ins.iter().map(|f| &f.path).eq(drop_ins);
+    if same { Ok(found) } else { Unit::load(&root, name, fragment, drop_ins, version) }
 }
 
 /// Whether the manager loaded it, and if not, why nothing can be done.

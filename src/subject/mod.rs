@@ -6,7 +6,7 @@ mod managed;
 mod rooted;
 
 pub use file::UnitFile;
-pub use inspect::{Whereabouts, inspect};
+pub use inspect::{Inspected, Whereabouts, groups_at, inspect};
 pub use managed::{ManagedUnit, SubjectOptions};
 pub use rooted::RootedUnit;
 

@@ -12,6 +12,9 @@ const RULES: [&str; 4] = [
     include_str!("../../rules/groups/systemd-262.yaml"),
 ];
 
+/// The versions of systemd whose groups come with unitfix.
+pub const RULES_OF: [u32; 4] = [247, 252, 257, 262];
+
 /// The groups of one version of systemd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Groups {
@@ -121,6 +124,11 @@ impl Groups {
             .collect();
         let (void, beyond) = Groups::from_rules(version).map(|r| (r.void, r.beyond)).unwrap_or_default();
         Ok(Groups { systemd: version, origin: Origin::Manager, members, void, beyond })
+    }
+
+    /// The names of the groups.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().map(String::as_str)
     }
 
     /// The members of a group (with its `@`), groups within it resolved; nothing if there is no such group.

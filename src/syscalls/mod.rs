@@ -1,11 +1,13 @@
-//! System calls: architectures, names, numbers and groups.
+//! System calls: architectures, names, numbers, groups and families.
 
 mod arch;
+mod families;
 mod groups;
 mod multiplexed;
 
 pub use arch::Arch;
-pub use groups::{GroupError, Groups, Origin};
+pub use families::Family;
+pub use groups::{GroupError, Groups, Origin, RULES_OF};
 
 use std::fmt;
 

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Settings that install a seccomp filter, or change what one does: who sets one of these in a drop-in wants it read.
-const SANDBOX: [&str; 17] = [
+pub const SANDBOX: [&str; 18] = [
     "SystemCallFilter",
     "SystemCallErrorNumber",
     "SystemCallArchitectures",
@@ -28,6 +28,7 @@ const SANDBOX: [&str; 17] = [
     "ProtectKernelLogs",
     "ProtectKernelModules",
     "ProtectKernelTunables",
+    "DynamicUser",
 ];
 
 impl NameMap {

@@ -1,7 +1,7 @@
 //! Loading any unit that may or may not be there, as far as systemd itself gets: what `systemctl show` shows of it.
 
 use super::search::{Fragment, NameMap};
-use super::{SourceFile, Span, Unit, UnitName, exec, syntax};
+use super::{LoadError, SourceFile, Span, Unit, UnitName, exec, syntax};
 use crate::finding::{Code, Finding};
 use crate::root::Root;
 use std::path::{Path, PathBuf};
@@ -57,14 +57,14 @@ impl Unit {
         };
         let (real, aliases) = map.names_of(name, Some(&fragment));
         let is_directory = map.root.is_directory(&fragment);
-        let masked = map.root.is_null(&fragment);
+        let masked = map.root.is_null(&fragment) || map.root.is_device(&fragment);
         let bytes = match map.root.read(&fragment) {
             Ok(bytes) => bytes,
             Err(_) if masked => Vec::new(),
             Err(error) if is_directory => {
                 let state =
                     LoadState::Broken { place: fragment.display().to_string(), message: error.to_string() };
-                return Examined { state, unit: Unit::empty(real, SourceFile::new(fragment, "")) };
+                return Examined { state, unit: Unit::empty(name.clone(), SourceFile::new(fragment, "")) };
             }
             Err(error) => {
                 let message = format!("{}: {error}", fragment.display());
@@ -76,11 +76,20 @@ impl Unit {
         let mut unit = Unit::empty(real, source(&map.root, &fragment, bytes));
         let mut parsed = syntax::parse_as(&unit.fragment, map.version);
         unit.settings = parsed.settings;
+        if let Some((at, why)) = super::first_refused(&unit.settings) {
+            let place = unit.settings[at].value.whole().location();
+            unit.settings.truncate(at);
+            unit.findings = parsed.findings;
+            unit.name = name.clone();
+            let message = format!("{why}: systemd reads this file no further");
+            return Examined { state: LoadState::Broken { place, message }, unit };
+        }
         if parsed.broken {
             let found = parsed.findings.pop();
             unit.findings = parsed.findings;
             let place = found.as_ref().and_then(|f| f.span.as_ref()).map(Span::location).unwrap_or_default();
             let message = found.map(|f| f.message).unwrap_or_default();
+            unit.name = name.clone(); // it is not merged with the unit that it is an alias of
             return Examined { state: LoadState::Broken { place, message }, unit };
         }
         unit.findings = parsed.findings;
@@ -122,6 +131,22 @@ impl Unit {
 }
 
 impl Examined {
+    /// The unit, if it is loaded. `name` is what was asked for.
+    pub fn loaded(self, name: &UnitName) -> Result<Unit, LoadError> {
+        match self.state {
+            LoadState::Loaded => Ok(self.unit),
+            LoadState::Masked(path) => Err(LoadError::Masked { name: name.to_string(), path }),
+            LoadState::Broken { place, message } => Err(LoadError::Broken { place, message }),
+            LoadState::NotFound if self.unit.findings.iter().any(|f| f.code == Code::AliasLoop) => {
+                Err(LoadError::AliasLoop { name: name.to_string() })
+            }
+            LoadState::NotFound => match self.unit.findings.into_iter().next() {
+                Some(finding) => Err(LoadError::Unreadable(finding.message)),
+                None => Err(LoadError::NotFound { name: name.to_string() }),
+            },
+        }
+    }
+
     fn without_file(name: &UnitName, findings: Vec<Finding>) -> Self {
         let mut unit = Unit::empty(name.clone(), SourceFile::new("", ""));
         unit.findings = findings;

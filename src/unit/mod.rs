@@ -5,11 +5,13 @@ pub mod environment;
 mod examine;
 pub mod exec;
 mod name;
+mod refused;
 mod search;
 mod source;
 pub mod specifiers;
 pub mod syntax;
 
+pub use drop_ins::SANDBOX;
 pub use examine::{Examined, LoadState};
 pub use name::{BadName, UnitName};
 pub use search::NameMap;
@@ -86,24 +88,11 @@ pub enum LoadError {
 impl Unit {
     /// Find and load a unit in a root folder, without a manager, as systemd of this major version would.
     pub fn find(root: &Root, name: &UnitName, version: u32) -> Result<Self, LoadError> {
-        let found = Unit::examine(root, name, version);
-        let unit = found.unit;
-        match found.state {
-            LoadState::Loaded => Ok(unit),
-            LoadState::Masked(path) => Err(LoadError::Masked { name: name.to_string(), path }),
-            LoadState::Broken { place, message } => Err(LoadError::Broken { place, message }),
-            LoadState::NotFound if unit.findings.iter().any(|f| f.code == Code::AliasLoop) => {
-                Err(LoadError::AliasLoop { name: name.to_string() })
-            }
-            LoadState::NotFound => match unit.findings.into_iter().next() {
-                Some(finding) => Err(LoadError::Unreadable(finding.message)),
-                None => Err(LoadError::NotFound { name: name.to_string() }),
-            },
-        }
+        Unit::examine(root, name, version).loaded(name)
     }
 
-    /// Load a unit *file* and the drop-ins in the `.d` directory beside it.
-    pub fn at_path(path: &Path) -> Result<Self, LoadError> {
+    /// Load a unit *file* and the drop-ins in the `.d` directory beside it, as systemd of this major version would.
+    pub fn at_path(path: &Path, version: u32) -> Result<Self, LoadError> {
         let root = Root::default();
         let read = |error| LoadError::Read { path: path.to_owned(), error };
         let path = std::path::absolute(path).map_err(read)?;
@@ -117,7 +106,7 @@ impl Unit {
         let listed = root.list(&folder).map_err(|error| LoadError::Read { path: folder.clone(), error })?;
         let drop_ins = listed.into_iter().filter(|f| drop_ins::is_drop_in(f));
         let drop_ins: Vec<PathBuf> = drop_ins.map(|f| folder.join(f)).collect();
-        Unit::load(&root, name, &path, &drop_ins)
+        Unit::load(&root, name, &path, &drop_ins, version)
     }
 
     /// Load a unit from files that are already known, for example from the manager's own list.
@@ -126,11 +115,12 @@ impl Unit {
         name: UnitName,
         fragment: &Path,
         drop_ins: &[PathBuf],
+        version: u32,
     ) -> Result<Self, LoadError> {
         let bytes =
             root.read(fragment).map_err(|error| LoadError::Read { path: fragment.to_owned(), error })?;
         let fragment = examine::source(root, fragment, bytes);
-        let mut parsed = syntax::parse(&fragment);
+        let mut parsed = syntax::parse_as(&fragment, version);
         if parsed.broken {
             let found = parsed.findings.pop();
             return Err(LoadError::Broken {
@@ -145,7 +135,7 @@ impl Unit {
             settings: parsed.settings,
             findings: parsed.findings,
         };
-        unit.add_drop_ins(root, drop_ins, u32::MAX);
+        unit.add_drop_ins(root, drop_ins, version);
         unit.check_commands();
         Ok(unit)
     }
@@ -156,7 +146,13 @@ impl Unit {
     }
 
     fn add_drop_in_as(&mut self, file: Arc<SourceFile>, version: u32) {
-        let parsed = syntax::parse_as(&file, version);
+        let mut parsed = syntax::parse_as(&file, version);
+        if let Some((at, why)) = first_refused(&parsed.settings) {
+            let message = format!("{why}: systemd reads this drop-in no further");
+            let span = Some(parsed.settings[at].value.whole());
+            parsed.findings.push(Finding::error(Code::BadSetting, message, span));
+            parsed.settings.truncate(at);
+        }
         self.settings.extend(parsed.settings);
         self.findings.extend(parsed.findings);
         self.drop_ins.push(file);
@@ -209,6 +205,11 @@ impl Unit {
     pub fn boolean<'a>(&'a self, key: &'a str) -> Option<(bool, &'a Setting)> {
         self.service(key).rev().find_map(|setting| Some((parse_boolean(&setting.value.text)?, setting)))
     }
+}
+
+/// The first setting that the manager refuses, and why.
+fn first_refused(settings: &[Setting]) -> Option<(usize, &'static str)> {
+    settings.iter().enumerate().find_map(|(at, setting)| Some((at, refused::why(setting)?)))
 }
 
 /// systemd's booleans (`parse_boolean()`, src/basic/parse-util.c).

@@ -32,6 +32,9 @@ const LINKS_KEEP_THEIR_NAME_FROM: u32 = 252;
 /// as if it were in `/`.
 pub(super) const LINKED_FOLDERS_FROM_ROOT_FROM: u32 = 252;
 
+/// From this version on (seen on 252, not on 247), a directory named like a unit is passed over.
+const FOLDERS_ARE_NO_UNITS_FROM: u32 = 252;
+
 /// A chain of aliases longer than this is given up (`FOLLOW_MAX`).
 const FOLLOW_MAX: usize = 8;
 
@@ -117,6 +120,10 @@ impl NameMap {
                 self.folders.insert(path);
             }
             Some(Kind::Link) if is_folder => self.add_linked_folder(path),
+            // a directory fails to load
+            Some(Kind::Directory) if kind.is_some() && self.version < FOLDERS_ARE_NO_UNITS_FROM => {
+                self.targets.insert(file.to_owned(), Target::Path(path));
+            }
             Some(Kind::File) if kind.is_some() => {
                 self.targets.insert(file.to_owned(), Target::Path(path));
             }

@@ -81,6 +81,9 @@ pub struct Parsed {
 /// characters. Before, it is merely an unknown section.
 const SAFE_SECTIONS_FROM: u32 = 252;
 
+/// From this version on (seen on 262, not on 257), a section has to have a name.
+const NAMED_SECTIONS_FROM: u32 = 262;
+
 /// Parse one unit file as the newest systemd does. Never fails: what the manager would refuse is a finding.
 #[must_use]
 pub fn parse(file: &Arc<SourceFile>) -> Parsed {
@@ -182,6 +185,10 @@ impl Parser<'_> {
                 self.break_off(Code::BadSection, "this section header has no closing bracket", first);
                 return false;
             };
+            if self.version >= NAMED_SECTIONS_FROM && name.is_empty() {
+                self.break_off(Code::BadSection, "this section header has no name", first);
+                return false;
+            }
             if self.version >= SAFE_SECTIONS_FROM && name.contains(is_unsafe) {
                 self.break_off(
                     Code::BadSection,
@@ -313,6 +320,40 @@ mod tests {
         );
         assert_eq!(settings(b"[Service]\nA=1\n[Service\nB=2\n"), ["[Service] A=1|2:3", "bad-section@3"]);
         assert_eq!(settings(b"[Service]\nA=1\nB=\xff\nC=2\n"), ["[Service] A=1|2:3", "invalid-utf8@3"]);
+    }
+
+    #[test]
+    fn headers_of_sections_by_version() {
+        let read = |text: &str, version| {
+            let parsed = parse_as(&SourceFile::new("x.service", text), version);
+            (parsed.settings.len(), parsed.broken)
+        };
+        for (header, on_247, on_252, on_262) in [
+            ("[Serv\"ice]", (1, false), (0, true), (0, true)),
+            ("[Serv\\ice]", (1, false), (0, true), (0, true)),
+            ("[]", (1, false), (1, false), (0, true)),
+            ("[ Service ]", (1, false), (1, false), (1, false)),
+            ("[", (0, true), (0, true), (0, true)),
+        ] {
+            let text = format!("{header}\n[Service]\nA=1\n");
+            assert_eq!(read(&text, 247), on_247, "{header}");
+            assert_eq!(read(&text, 252), on_252, "{header}");
+            assert_eq!(read(&text, 262), on_262, "{header}");
+        }
+    }
+
+    #[test]
+    fn byte_order_marks_noncharacters_and_long_lines() {
+        assert_eq!(settings("[S]\nA=1\n\u{feff}B=2\n\u{feff}C=3\n".as_bytes()).len(), 3);
+        assert_eq!(
+            settings("[S]\n\u{feff}B=2\n\u{feff}C=3\n".as_bytes()),
+            ["[S] B=2|2:4", "[S] \u{feff}C=3|3:4"]
+        );
+        assert_eq!(settings("[S]\n\u{feff}# A=1\n".as_bytes()), ["[S] # A=1|2:6"]);
+        assert_eq!(settings("[S]\nA=\u{fffe}\nB=1\n".as_bytes()), ["invalid-utf8@2"]);
+        let line = |length: usize| settings(format!("[S]\n#{}\nB=1\n", "a".repeat(length - 1)).as_bytes());
+        assert_eq!(line(LONG_LINE_MAX - 1), ["[S] B=1|3:3"]);
+        assert_eq!(line(LONG_LINE_MAX), ["line-too-long@2"]);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod bpf;
 mod cases;
 mod confinements;
 mod cores;
+mod shown;
 mod suites;
 mod terminal;
 mod tree;

@@ -5,7 +5,7 @@ mod text;
 use super::{FindingRow, SCHEMA, TokenRow};
 use crate::evidence::Untrusted;
 use crate::finding::{Finding, Severity};
-use crate::policy::{Action, Because, Decision, Filter, Policy, Restriction, Token};
+use crate::policy::{Action, Because, Decision, Filter, NoNewPrivileges, Policy, Restriction};
 use crate::subject::Judged;
 use crate::syscalls::{Arch, Call};
 use serde::Serialize;
@@ -35,6 +35,10 @@ pub struct PolicyPage {
     pub architectures: Option<ArchitecturesRow>,
     /// What other settings forbid.
     pub restrictions: Vec<RestrictionRow>,
+    /// `SystemCallLog=`: how many calls of the native architecture are logged, and where it says so.
+    pub logged: Option<LoggedRow>,
+    /// What keeps the processes from gaining privileges (`NoNewPrivileges=`, or what implies it); empty: nothing.
+    pub no_new_privileges: Vec<TokenRow>,
     /// Every call of the architectures of this kernel that has a name, or those that were asked for.
     pub calls: Vec<CallRow>,
     /// What is wrong with the unit's files and its filter.
@@ -77,6 +81,15 @@ pub struct RestrictionRow {
     pub forbids: &'static str,
     /// The calls, for some arguments at least.
     pub calls: Vec<String>,
+    /// Where it says so.
+    pub decided_by: TokenRow,
+}
+
+/// Calls that are logged.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoggedRow {
+    /// How many of the native architecture.
+    pub calls: usize,
     /// Where it says so.
     pub decided_by: TokenRow,
 }
@@ -139,6 +152,8 @@ impl PolicyPage {
             forbidden: forbidden(judged),
             architectures: architectures(policy),
             restrictions: policy.restrictions.iter().map(RestrictionRow::from).collect(),
+            logged: logged(policy),
+            no_new_privileges: no_new_privileges(policy),
             calls: calls.into_iter().map(|call| CallRow::new(policy, call)).collect(),
             findings: findings.into_iter().map(FindingRow::from).collect(),
             asked: !asked.is_empty(),
@@ -233,6 +248,19 @@ fn architectures(policy: &Policy) -> Option<ArchitecturesRow> {
     })
 }
 
+fn logged(policy: &Policy) -> Option<LoggedRow> {
+    let token = policy.log.first().filter(|_| policy.log.exists())?;
+    let native = named_calls().filter(|call| call.arch == Arch::native());
+    // what is forbidden is not logged: the stronger action wins
+    let calls = native.filter(|call| policy.answer(*call).otherwise.action == Action::Log).count();
+    Some(LoggedRow { calls, decided_by: TokenRow::place(&token.span) })
+}
+
+fn no_new_privileges(policy: &Policy) -> Vec<TokenRow> {
+    let tokens = policy.no_new_privileges.iter().flat_map(NoNewPrivileges::tokens);
+    tokens.map(|token| TokenRow::place(&token.span)).collect()
+}
+
 impl From<&Restriction> for RestrictionRow {
     fn from(restriction: &Restriction) -> Self {
         RestrictionRow {
@@ -275,8 +303,7 @@ impl CaseRow {
             _ if decision.action == Action::Kill => "kills the process".to_owned(),
             _ => decision.action.to_string(),
         };
-        let row = |token: &Token| TokenRow::new(token, decision, call);
-        CaseRow { action, errno, words, when, decided_by: decision.token().map(row) }
+        CaseRow { action, errno, words, when, decided_by: TokenRow::of(decision, call) }
     }
 }
 

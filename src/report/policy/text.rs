@@ -1,6 +1,7 @@
 //! The page for people.
 
 use super::{ArchitecturesRow, CallRow, CaseRow, ForbiddenRow, PolicyPage, RestrictionRow};
+use crate::report::TokenRow;
 use crate::report::people::{People, caret, finding_text, listed};
 use crate::syscalls::Arch;
 use console::style;
@@ -39,6 +40,16 @@ impl PolicyPage {
         for row in &self.restrictions {
             out.push_str(&restriction(row, people));
         }
+        if let Some(row) = &self.logged {
+            let _ = writeln!(out, "\nThe kernel logs {} calls:", row.calls);
+            out.push_str(&placed(&row.decided_by, "", people));
+        }
+        if !self.no_new_privileges.is_empty() {
+            out.push_str("\nPrograms of it gain no privileges (set-user-ID bits, file capabilities):\n");
+        }
+        for token in &self.no_new_privileges {
+            out.push_str(&placed(token, "", people));
+        }
         for finding in &self.findings {
             out.push_str(&finding_text(finding, people.width));
         }
@@ -66,9 +77,7 @@ impl PolicyPage {
         if !row.killed.is_empty() {
             let _ = write!(out, "; those of {} programs are killed", names(&row.killed));
         }
-        let token = &row.decided_by;
-        let _ = writeln!(out, ":\n  {}:{}:{}", token.file.display(), token.line, token.column);
-        out + &caret(token, "    ", "", people.width)
+        out + ":\n" + &placed(&row.decided_by, "", people)
     }
 
     fn answers(&self, people: &People) -> String {
@@ -90,26 +99,30 @@ impl PolicyPage {
     }
 }
 
+/// A token with its place above it.
+fn placed(token: &TokenRow, words: &str, people: &People) -> String {
+    let place = format!("{}:{}:{}\n", token.file.display(), token.line, token.column);
+    place + &caret(token, "  ", words, people.width)
+}
+
 /// One token of the filter, and what it forbids.
 fn forbidden(row: &ForbiddenRow, people: &People) -> String {
     let mut out = String::from("\n");
     if let Some(token) = &row.decided_by {
-        let _ = writeln!(out, "{}:{}:{}", token.file.display(), token.line, token.column);
-        out.push_str(&caret(token, "  ", &token.words, people.width));
+        out.push_str(&placed(token, &token.words, people));
     } else {
         out.push_str("systemd does not know, and lets fail:\n");
     }
-    let label = format!("  {}: ", if row.action == "kills" { "killed" } else { &row.action });
-    out + &listed(&label, &row.summary, people.width)
+    let label = if row.action == "kills" { "killed" } else { &row.action };
+    out + &listed(label, &row.summary, people.width)
 }
 
 fn restriction(row: &RestrictionRow, people: &People) -> String {
-    let token = &row.decided_by;
-    let mut out = format!("\n{}:{}:{}\n", token.file.display(), token.line, token.column);
-    out.push_str(&caret(token, "  ", &format!("forbids {}", row.forbids), people.width));
+    let words = format!("forbids {}", row.forbids);
+    let out = format!("\n{}", placed(&row.decided_by, &words, people));
     let native = |call: &&String| Arch::native().number(call).is_some();
     let calls: Vec<String> = row.calls.iter().filter(native).cloned().collect();
-    out + &listed("  calls: ", &calls, people.width)
+    out + &listed("calls", &calls, people.width)
 }
 
 /// What becomes of one call, and why.

@@ -13,6 +13,7 @@ mod own_policy;
 mod prompts;
 mod refused;
 mod repair;
+mod shown;
 mod support;
 
 use crate::bed::Bed;
@@ -64,6 +65,7 @@ pub fn all() -> Vec<Case> {
         own_policy::CASES,
         lint::CASES,
         installed_filters::CASES,
+        shown::CASES,
     ]
     .concat()
 }

@@ -1,15 +1,7 @@
 //! The filter that unitfix computes from unit files is the one that the manager shows.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-
-use unitfix::policy::Policy;
-use unitfix::root::Root;
-use unitfix::syscalls::Groups;
-use unitfix::unit::{Unit, UnitName};
-
 use crate::bed::Bed;
-use crate::suites::not_run;
+use crate::shown::Comparison;
 
 use super::Case;
 
@@ -86,71 +78,6 @@ const LINES: &[&str] = &[
     "%n\nSystemCallFilter=~%p mount",
 ];
 
-/// Panics with every difference between what unitfix computes and what the manager shows.
-fn compare(bed: &Bed, units: &[String]) {
-    let version = bed.systemd_version();
-    let listing = bed.run(&["systemd-analyze", "syscall-filter"]);
-    let mut groups = vec![("the manager", Groups::from_listing(&listing, version).unwrap())];
-    if shipped(version) {
-        groups.push(("the rules", Groups::from_rules(version).unwrap()));
-    } else {
-        assert_eq!(bed.suite, "sid", "rules/generate does not know systemd {version}");
-        not_run(&format!("{}::own_policy: no rules for systemd {version}, run rules/generate", bed.suite));
-    }
-    let root = Root::new(bed.root());
-    let mut differences = String::new();
-    for name in units {
-        let shown = bed.run(&["systemctl", "show", "--property=SystemCallFilter", "--value", "--", name]);
-        let (deny, list) = shown.strip_prefix('~').map_or((false, &*shown), |list| (true, list));
-        let theirs: BTreeSet<String> = list.split_whitespace().map(str::to_owned).collect();
-        let theirs = (!deny && (!theirs.is_empty() || allows_nothing(bed, name)), theirs);
-        let unit = Unit::find(&root, &UnitName::parse(name).unwrap(), version)
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-        for (from, groups) in &groups {
-            let ours = Policy::evaluate(&unit, groups).filter.shown();
-            if ours == theirs {
-                continue;
-            }
-            let settings: Vec<String> =
-                unit.service("SystemCallFilter").map(|s| s.value.text.clone()).collect();
-            let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| {
-                a.difference(b).take(12).cloned().collect::<Vec<_>>().join(" ")
-            };
-            let _ = writeln!(
-                differences,
-                "{name}, groups of {from}, {settings:?}: allow list {} here, {} there; only unitfix has: {}; \
-                 only the manager has: {}",
-                ours.0,
-                theirs.0,
-                only(&ours.1, &theirs.1),
-                only(&theirs.1, &ours.1)
-            );
-        }
-    }
-    assert!(differences.is_empty(), "systemd {version}:\n{differences}");
-}
-
-/// Whether this is an allow list without a name on it, which `systemctl show` shows like no list at all.
-fn allows_nothing(bed: &Bed, unit: &str) -> bool {
-    let mut path = String::from("/org/freedesktop/systemd1/unit/");
-    for byte in unit.bytes() {
-        let _ = if byte.is_ascii_alphabetic() || byte.is_ascii_digit() && !path.ends_with('/') {
-            write!(path, "{}", char::from(byte))
-        } else {
-            write!(path, "_{byte:02x}")
-        };
-    }
-    let (manager, service) = ("org.freedesktop.systemd1", "org.freedesktop.systemd1.Service");
-    let property = bed.run(&["busctl", "get-property", manager, &path, service, "SystemCallFilter"]);
-    assert!(property.starts_with("(bas) "), "{property}");
-    property.starts_with("(bas) true")
-}
-
-fn shipped(version: u32) -> bool {
-    let file = format!("{}/rules/groups/systemd-{version}.yaml", env!("CARGO_MANIFEST_DIR"));
-    std::path::Path::new(&file).exists()
-}
-
 fn lines(bed: &Bed) {
     let mut units = Vec::new();
     for (number, settings) in LINES.iter().enumerate() {
@@ -162,7 +89,7 @@ fn lines(bed: &Bed) {
         units.push(name);
     }
     bed.run(&["systemctl", "daemon-reload"]);
-    compare(bed, &units);
+    Comparison::new(bed).assert_same(&units);
 }
 
 const UNITS: [&str; 10] = [
@@ -263,7 +190,7 @@ fn files(bed: &Bed) {
         UNITS.iter().filter(|unit| !unit.contains('@')).map(|unit| (*unit).to_owned()).collect();
     units
         .extend(["many@x.service", "many@x-y.service", "many@z.service", "alias.service"].map(str::to_owned));
-    compare(bed, &units);
+    Comparison::new(bed).assert_same(&units);
 }
 
 /// Drop-ins for every service, which lose to those of the unit itself.
@@ -285,8 +212,6 @@ fn type_wide(bed: &Bed) {
         bed.write_file(path, text);
     }
     bed.run(&["systemctl", "daemon-reload"]);
-    compare(
-        bed,
-        &["wide.service", "foo-wide.service", "wide@x.service", "wide@y.service"].map(str::to_owned),
-    );
+    let units = ["wide.service", "foo-wide.service", "wide@x.service", "wide@y.service"].map(str::to_owned);
+    Comparison::new(bed).assert_same(&units);
 }

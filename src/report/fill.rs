@@ -1,0 +1,33 @@
+//! Text in lines.
+
+use console::measure_text_width;
+
+/// Words in lines of so many columns, those after the first indented.
+pub(super) fn fill(text: &str, columns: usize, indent: &str) -> String {
+    fill_from("", text, columns, indent)
+}
+
+/// The same, behind a head that is there already.
+pub(super) fn fill_from(head: &str, text: &str, columns: usize, indent: &str) -> String {
+    let mut out = head.to_owned();
+    let mut at = measure_text_width(head);
+    let mut fresh = true;
+    for word in text.split_whitespace() {
+        let width = measure_text_width(word);
+        if !fresh && at + 1 + width > columns {
+            out.push('\n');
+            out.push_str(indent);
+            at = indent.len();
+            fresh = true;
+        }
+        if !fresh {
+            out.push(' ');
+            at += 1;
+        }
+        out.push_str(word);
+        at += width;
+        fresh = false;
+    }
+    out.push('\n');
+    out
+}
