@@ -11,6 +11,7 @@ mod lint;
 mod other_causes;
 mod own_policy;
 mod prompts;
+mod real_calls;
 mod refused;
 mod repair;
 mod shown;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Case> {
         own_policy::CASES,
         lint::CASES,
         installed_filters::CASES,
+        real_calls::CASES,
         shown::CASES,
     ]
     .concat()
