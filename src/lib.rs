@@ -11,7 +11,7 @@
 //!
 //! | module | what flows through it |
 //! |---|---|
-//! | [`unit`] | bytes of unit files to settings with places; search paths and drop-ins |
+//! | [`mod@unit`] | bytes of unit files to settings with places; search paths and drop-ins |
 //! | [`syscalls`] | names, numbers, architectures, groups |
 //! | [`policy`] | settings to what every call does, and the token that decided it |
 //! | [`seccomp`] | policy to BPF; the few kernel calls of seccomp |

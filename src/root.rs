@@ -94,7 +94,8 @@ impl Root {
     /// Whether the path leads to `/dev/null`, as a link that masks does; also in a root without a `/dev`.
     #[must_use]
     pub fn is_null(&self, path: &Path) -> bool {
-        self.read_link(path).is_some_and(|target| target == Path::new("/dev/null"))
+        path == Path::new("/dev/null")
+            || self.read_link(path).is_some_and(|target| target == Path::new("/dev/null"))
             || self.open(path, OFlag::O_PATH).and_then(fstat).is_ok_and(|stat| is_null_device(&stat))
     }
 

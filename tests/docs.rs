@@ -148,6 +148,7 @@ fn help_fits_on_a_screen() {
         &["-h"],
         &["status", "--help"],
         &["revert", "--help"],
+        &["policy", "--help"],
         &["explain", "--help"],
         &["help"],
     ] {
@@ -218,8 +219,14 @@ fn the_readme_example_does_what_is_shown() {
 }
 
 #[test]
-fn the_readme_explains_as_the_program_does() {
-    let block = blocks().into_iter().find(|block| block.starts_with("$ unitfix explain ")).unwrap();
+fn the_readme_shows_what_the_program_says() {
+    transcript("explain");
+    transcript("policy");
+}
+
+/// A block that begins with this command shows, whole, what the command prints.
+fn transcript(task: &str) {
+    let block = blocks().into_iter().find(|block| block.starts_with(&format!("$ unitfix {task} "))).unwrap();
     let (command, shown) = block.split_once('\n').unwrap();
     let args: Vec<&str> = command.split_whitespace().skip(2).collect();
     let output = unitfix(Path::new(env!("CARGO_MANIFEST_DIR")), &args);

@@ -77,7 +77,7 @@ pub struct LogRead {
     pub lines: u64,
     /// Records of architectures that unitfix has no names for, or of filters that let the call run.
     pub foreign: u64,
-    /// Lines that claim to be records and are not what a kernel writes, by number from 1, at most [`FAULTS_MAX`].
+    /// Lines that claim to be records and are not what a kernel writes, by number from 1, at most 100.
     pub malformed: Vec<(u64, String)>,
     /// How many such lines there are in all.
     pub malformed_total: u64,

@@ -19,7 +19,7 @@ const UNKNOWN_ENDS_FROM: u32 = 262;
 const MCTP_FROM: u32 = 252;
 
 /// The names that the manager shows and their numbers: bits/socket.h of glibc 2.36, each taken by the running managers
-/// 247, 252, 257 and 262 (but see [`MCTP_FROM`]).
+/// 247, 252, 257 and 262 (but see `MCTP_FROM`).
 const FAMILIES: [(&str, u16); 45] = [
     ("AF_UNIX", 1),
     ("AF_INET", 2),
@@ -213,8 +213,8 @@ mod tests {
     use super::*;
 
     fn shown(values: &[&str], version: u32) -> String {
-        let lines: String = values.iter().flat_map(|v| ["RestrictAddressFamilies=", v, "\n"]).collect();
-        AddressFamilies::evaluate(&unit(&lines), version, &mut Vec::new()).shown()
+        let lines: Vec<String> = values.iter().map(|v| format!("RestrictAddressFamilies={v}\n")).collect();
+        AddressFamilies::evaluate(&unit(&lines.concat()), version, &mut Vec::new()).shown()
     }
 
     /// Recorded from running managers.

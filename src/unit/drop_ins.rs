@@ -86,10 +86,13 @@ impl NameMap {
         }
         match self.root.read(path) {
             Ok(bytes) if bytes.is_empty() => Some("an empty file"),
-            Ok(_) => None,
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => None, // it cannot be told
-            Err(_) if self.root.kind(path) == Some(Kind::Link) => Some("a link that leads nowhere"),
-            Err(_) => None, // reading it will fail, and say why
+            Err(error)
+                if error.kind() != std::io::ErrorKind::PermissionDenied
+                    && self.root.kind(path) == Some(Kind::Link) =>
+            {
+                Some("a link that leads nowhere")
+            }
+            _ => None, // reading it may fail, and say why
         }
     }
 

@@ -32,6 +32,10 @@ const LINKS_KEEP_THEIR_NAME_FROM: u32 = 252;
 /// as if it were in `/`.
 pub(super) const LINKED_FOLDERS_FROM_ROOT_FROM: u32 = 252;
 
+/// From this version on (seen on 252, not on 247), an instance goes by the names that lead to that very instance of
+/// its template, too.
+const INSTANCES_HAVE_ALIASES_FROM: u32 = 252;
+
 /// From this version on (seen on 252, not on 247), a directory named like a unit is passed over.
 const FOLDERS_ARE_NO_UNITS_FROM: u32 = 252;
 
@@ -109,7 +113,7 @@ impl NameMap {
     }
 
     fn add(&mut self, directory: &Path, file: &str, inside: &[PathBuf]) {
-        let is_folder = file.ends_with(".d");
+        let is_folder = file.strip_suffix(".d").is_some();
         let kind = name_kind(file);
         if !is_folder && (kind.is_none() || self.targets.contains_key(file)) {
             return; // a name in a directory above hides it
@@ -210,7 +214,10 @@ impl NameMap {
     pub(super) fn names_of(&self, name: &UnitName, fragment: Option<&Path>) -> (UnitName, Vec<UnitName>) {
         let file = fragment.and_then(|path| path.file_name()?.to_str());
         let mut found = BTreeSet::from([name.as_str().to_owned()]);
-        self.add_aliases(&mut found, name, name.as_str(), None);
+        let instances = self.version >= INSTANCES_HAVE_ALIASES_FROM;
+        if instances || file == Some(name.as_str()) {
+            self.add_aliases(&mut found, name, name.as_str(), None);
+        }
         let real = file.map(|file| match (name_kind(file), name.instance()) {
             (Some(NameKind::Template), Some(instance)) => with_instance(file, instance),
             _ => file.to_owned(),
@@ -220,7 +227,9 @@ impl NameMap {
                 found.insert(real.clone());
             }
             self.add_aliases(&mut found, name, file, Some(file));
-            self.add_aliases(&mut found, name, real, Some(file));
+            if instances {
+                self.add_aliases(&mut found, name, real, Some(file));
+            }
         }
         let real = real.filter(|real| found.contains(real)).and_then(|real| UnitName::parse(&real).ok());
         let real = real.unwrap_or_else(|| name.clone());

@@ -103,6 +103,8 @@ pub struct CallRow {
     pub number: u32,
     /// The architecture.
     pub architecture: Arch,
+    #[serde(skip)]
+    asked_for: bool,
     /// What becomes of it for some arguments; the first that holds counts.
     pub for_arguments: Vec<CaseRow>,
     /// What becomes of it otherwise.
@@ -127,9 +129,10 @@ pub struct CaseRow {
 impl PolicyPage {
     /// Everything there is to say, and the answers for these calls (none asked for: for all calls).
     #[must_use]
-    pub fn new(judged: &Judged, asked: &[Call]) -> Self {
+    pub fn new(judged: &Judged, asked: &[Asked]) -> Self {
         let Judged { unit, groups, policy } = judged;
-        let calls: Vec<Call> = if asked.is_empty() { named_calls().collect() } else { asked.to_vec() };
+        let all = || named_calls().map(|call| Asked { call, of_its_architecture: false });
+        let calls: Vec<Asked> = if asked.is_empty() { all().collect() } else { asked.to_vec() };
         let file = |path: &std::path::PathBuf| unit.drop_ins.iter().position(|f| f.path == *path);
         let mut findings: Vec<&Finding> = unit.findings.iter().chain(&policy.findings).collect();
         findings.sort_by_key(|finding| match &finding.span {
@@ -154,7 +157,7 @@ impl PolicyPage {
             restrictions: policy.restrictions.iter().map(RestrictionRow::from).collect(),
             logged: logged(policy),
             no_new_privileges: no_new_privileges(policy),
-            calls: calls.into_iter().map(|call| CallRow::new(policy, call)).collect(),
+            calls: calls.iter().map(|asked| CallRow::new(policy, asked)).collect(),
             findings: findings.into_iter().map(FindingRow::from).collect(),
             asked: !asked.is_empty(),
         }
@@ -273,7 +276,8 @@ impl From<&Restriction> for RestrictionRow {
 }
 
 impl CallRow {
-    fn new(policy: &Policy, call: Call) -> Self {
+    fn new(policy: &Policy, asked: &Asked) -> Self {
+        let call = asked.call;
         let answer = policy.answer(call);
         let case = |decision: &Decision, when: String| CaseRow::new(decision, call, when);
         let words = |tests: &[crate::policy::Test]| {
@@ -284,6 +288,7 @@ impl CallRow {
             call: call.to_string(),
             number: call.number,
             architecture: call.arch,
+            asked_for: asked.of_its_architecture,
             for_arguments: entries.map(|entry| case(&entry.decision, words(&entry.when))).collect(),
             otherwise: case(&answer.otherwise, String::new()),
         }
@@ -307,9 +312,21 @@ impl CaseRow {
     }
 }
 
-/// What somebody wrote, as a call: a name, a number, or either behind an architecture and a colon.
-pub fn parse_call(text: &str) -> Result<Vec<Call>, String> {
+/// A call that somebody asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The call.
+    pub call: Call,
+    /// Its architecture was named, too.
+    pub of_its_architecture: bool,
+}
+
+/// What somebody wrote, as calls: a name, which every architecture of this kernel may have, or a number; or either
+/// behind an architecture and a colon.
+pub fn parse_call(text: &str) -> Result<Vec<Asked>, String> {
     let shown = || Untrusted::new(text).to_string();
+    let of_its_architecture = text.contains(':');
+    let asked = |arch, number| Asked { call: Call { arch, number }, of_its_architecture };
     let (archs, word): (Vec<Arch>, &str) = match text.split_once(':') {
         Some((arch, word)) => match Arch::from_systemd_name(arch) {
             Some(arch) => (vec![arch], word),
@@ -318,10 +335,9 @@ pub fn parse_call(text: &str) -> Result<Vec<Call>, String> {
         None => (Arch::of_this_kernel().to_vec(), text),
     };
     if let Ok(number) = word.parse() {
-        return Ok(vec![Call { arch: archs.first().copied().unwrap_or(Arch::native()), number }]);
+        return Ok(vec![asked(archs.first().copied().unwrap_or(Arch::native()), number)]);
     }
-    let calls = archs.iter().filter_map(|arch| Some(Call { arch: *arch, number: arch.number(word)? }));
-    let calls: Vec<Call> = calls.collect();
+    let calls: Vec<Asked> = archs.iter().filter_map(|arch| Some(asked(*arch, arch.number(word)?))).collect();
     if calls.is_empty() {
         return Err(format!("no system call of this kernel's architectures is named '{}'", shown()));
     }

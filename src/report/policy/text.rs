@@ -91,7 +91,7 @@ impl PolicyPage {
                 native.architecture != row.architecture
                     && (same || self.architectures.as_ref().is_some_and(shut_out))
             });
-            if !said {
+            if row.asked_for || !said {
                 out.push_str(&answer(row, people));
             }
         }

@@ -6,6 +6,7 @@
 //! | `UNITFIX_PROPERTY_UNITS` | how many units, 2,000 if it is not set |
 //! | `UNITFIX_PROPERTY_SEED` | where the random numbers begin; it is printed |
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -66,7 +67,7 @@ fn random_units(bed: &Bed) {
     let mut text = String::new();
     for (sample, shared, why) in failing {
         let (smallest, shared, why) = comparison.shrink(&sample, &shared, &why);
-        text += &format!("{why}{}{shared}\n", smallest.tree);
+        let _ = writeln!(text, "{why}{}{shared}", smallest.tree);
     }
     assert_eq!(failed, 0, "systemd {version}, seed {seed}:\n{text}");
     if wanted >= 2000 {
@@ -105,7 +106,9 @@ fn kept_cases(bed: &Bed) {
         match std::fs::read_to_string(&file) {
             Ok(kept) if kept == seen => {}
             Err(_) if bed.suite == "sid" => not_run(&format!("sid: nothing is kept for systemd {version}")),
-            kept => faults += &format!("{}: kept {kept:?}, seen {seen:?}\n", file.display()),
+            kept => {
+                let _ = writeln!(faults, "{}: kept {kept:?}, seen {seen:?}", file.display());
+            }
         }
     }
     assert!(faults.is_empty(), "{faults}");

@@ -20,7 +20,7 @@ impl Forms {
 }
 
 /// How many forms there are.
-const FORMS: usize = 100;
+const FORMS: usize = 118;
 
 const CALLS: [&str; 20] = [
     "mount",
@@ -175,7 +175,7 @@ fn noise(random: &mut Random, forms: &mut Forms, out: &mut Vec<u8>) {
         25 => ("refused command", b"ExecStop=/bin/true \"open\n"),
         26 => ("refused path", b"RootDirectory=x\n"),
         27 => ("passed-over command", b"ExecStop=-/bin/true \"open\n"),
-        24 if random.percent(8) => return long(random, forms, out),
+        24 if random.percent(25) => return long(random, forms, out),
         _ => ("name with white space", b"SystemCallFilter \t=\t~kcmp\n"),
     };
     forms.count(form);
