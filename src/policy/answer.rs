@@ -55,6 +55,21 @@ pub enum Compare {
     Has(u64),
 }
 
+impl Compare {
+    /// The value that the argument is compared with.
+    #[must_use]
+    pub fn value(self) -> u64 {
+        match self {
+            Compare::LowerHalf(value) => value.into(),
+            Compare::Equal(value)
+            | Compare::NotEqual(value)
+            | Compare::Less(value)
+            | Compare::Greater(value)
+            | Compare::Has(value) => value,
+        }
+    }
+}
+
 impl Test {
     fn holds(&self, arch: Arch, arguments: &[u64; 6]) -> bool {
         let wide = arguments.get(usize::from(self.argument)).copied().unwrap_or_default();

@@ -4,7 +4,7 @@
 
 use super::answer::{Compare, ForArguments, Layer, Test};
 use super::restriction::ENOSYS;
-use super::{Action, Answer, Because, Decision, Filter, Policy};
+use super::{Action, Answer, Because, Decision, Filter, Policy, Restriction};
 use crate::syscalls::{Arch, Call};
 
 /// From this version on `write` is let through whatever the list says (seen on 257 and 262): systemd writes to its own
@@ -15,8 +15,19 @@ impl Policy {
     /// What all settings of the unit together do with a call.
     #[must_use]
     pub fn answer(&self, call: Call) -> Answer {
-        let mut layers: Vec<Layer> =
-            self.restrictions.iter().filter_map(|restriction| restriction.layer(call)).collect();
+        self.answer_of(call, |_| true)
+    }
+
+    /// What the seccomp filters of the unit together do with a call: without what the kernel refuses by itself
+    /// (`MemoryDenyWriteExecute=` of newer systemd).
+    #[must_use]
+    pub fn answer_of_filters(&self, call: Call) -> Answer {
+        self.answer_of(call, |restriction| restriction.filters)
+    }
+
+    fn answer_of(&self, call: Call, counts: impl Fn(&Restriction) -> bool) -> Answer {
+        let restrictions = self.restrictions.iter().filter(|restriction| counts(restriction));
+        let mut layers: Vec<Layer> = restrictions.filter_map(|restriction| restriction.layer(call)).collect();
         layers.extend(self.log_layer(call));
         layers.push(self.filter_layer(call));
         layers.extend(self.foreign(call).map(Layer::always));

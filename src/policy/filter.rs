@@ -40,9 +40,17 @@ pub struct List {
 struct Entry {
     /// The action of its own. On an allow list: the call is *not* allowed.
     action: Option<Action>,
-    /// An action that the manager shows and does not take: systemd 247 keeps `name:EPERM` on an allow list so.
+    /// An action that the manager shows and, but for `kill`, does not take: systemd 247 keeps `name:EPERM` on an allow
+    /// list so.
     label: Option<Action>,
     token: Option<Token>,
+}
+
+impl Entry {
+    /// The action that the filter's rule has, if it is not that of the list. Of the labels, `kill` is one.
+    fn own_action(&self) -> Option<Action> {
+        self.action.or(self.label.filter(|label| *label == Action::Kill))
+    }
 }
 
 impl List {
@@ -104,7 +112,7 @@ impl Filter {
     /// The names on the list that have an action of their own, with it and the token that gave it.
     pub(super) fn own_actions(&self) -> impl Iterator<Item = (&str, Action, Option<&Token>)> {
         let entries = self.list().into_iter().flat_map(|list| &list.entries);
-        entries.filter_map(|(name, entry)| Some((name.as_str(), entry.action?, entry.token.as_ref())))
+        entries.filter_map(|(name, entry)| Some((name.as_str(), entry.own_action()?, entry.token.as_ref())))
     }
 
     /// The token that made it a list of what is allowed, or of what is denied.
@@ -134,7 +142,7 @@ impl Filter {
             (Filter::Deny(_), Some(e)) => (e.action.unwrap_or(default), Because::Listed(e.token.clone())),
             (Filter::Allow(list), None) => (default, because_unlisted(list)),
             (Filter::Allow(_), Some(e)) => {
-                (e.action.unwrap_or(Action::Allow), Because::Listed(e.token.clone()))
+                (e.own_action().unwrap_or(Action::Allow), Because::Listed(e.token.clone()))
             }
         };
         Decision { action, because }

@@ -234,17 +234,21 @@ const KERNEL_DENIES_WRITE_EXECUTE_FROM: u32 = 253;
 /// `seccomp_memory_deny_write_execute()`, `map_deny_write_exec()` of include/linux/mman.h.
 fn memory_deny_write_execute(systemd: u32) -> Vec<Rule> {
     let both = test(3, Compare::Has(PROT_WRITE | PROT_EXEC), "PROT_WRITE and PROT_EXEC");
+    let shared = test(3, Compare::Has(SHM_EXEC), "SHM_EXEC");
     if systemd >= KERNEL_DENIES_WRITE_EXECUTE_FROM {
+        let read_only = test(3, Compare::Has(SHM_EXEC | SHM_RDONLY), "SHM_EXEC and SHM_RDONLY");
         let gains = test(3, Compare::Has(PROT_EXEC), "PROT_EXEC and the memory is not executable yet");
         return vec![
             Rule::new("mmap", EACCES, &[both]).on(&[Arch::X86_64, Arch::X32, Arch::Arm64, Arch::Riscv64]),
             Rule::new("mmap2", EACCES, &[both]),
             Rule::new("mprotect", EACCES, &[gains]),
             Rule::new("pkey_mprotect", EACCES, &[gains]),
+            // memory is attached to be written, unless it says otherwise (`do_shmat()` in ipc/shm.c)
+            Rule::new("shmat", Action::Allow, &[read_only]),
+            Rule::new("shmat", EACCES, &[shared]),
         ];
     }
     let executable = test(3, Compare::Has(PROT_EXEC), "PROT_EXEC");
-    let shared = test(3, Compare::Has(SHM_EXEC), "SHM_EXEC");
     vec![
         Rule::new("mmap", EPERM, &[both]).on(&[Arch::X86_64, Arch::X32, Arch::Arm64, Arch::Riscv64]),
         Rule::new("mmap2", EPERM, &[both]).on(&[Arch::X86, Arch::Arm]),
@@ -265,6 +269,7 @@ fn memory_deny_write_execute(systemd: u32) -> Vec<Rule> {
 const PROT_WRITE: u64 = 2;
 const PROT_EXEC: u64 = 4;
 const SHM_EXEC: u64 = 0o100_000;
+const SHM_RDONLY: u64 = 0o10_000;
 
 /// `seccomp_restrict_realtime()`: only SCHED_OTHER (0), SCHED_BATCH (3) and SCHED_IDLE (5) pass (linux/sched.h).
 fn restrict_realtime(systemd: u32) -> Vec<Rule> {

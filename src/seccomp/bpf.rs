@@ -4,16 +4,19 @@
 //! several architectures (x86 and x32 beside x86-64), numbers that have no name, and user notifications.
 //!
 //! The program loads the architecture, jumps to that architecture's part, loads the number and finds, by binary
-//! search, the range of numbers that holds it. What it answers is what [`Policy::decide`] says, for every number.
+//! search, the range of numbers that holds it. What it answers is what [`Policy::answer_of_filters`] says, for every
+//! number and all arguments.
 
-use crate::policy::{Action, Policy};
+use super::arguments;
+use crate::policy::{Action, Because, Decision, ForArguments, Policy};
 use crate::syscalls::{Arch, Call};
 use libc::sock_filter;
 
 /// What the program answers for a call that the policy denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDenied {
-    /// A user notification: the supervisor decides.
+    /// A user notification: the supervisor decides. What other settings than the filter's own forbid, the kernel
+    /// refuses.
     Notify,
     /// What the policy says, by the kernel itself: an errno, or the death of the process.
     Enforce,
@@ -31,10 +34,18 @@ const OFFSET_NUMBER: u32 = 0;
 const OFFSET_ARCH: u32 = 4;
 
 /// From this number on, up to the next range, the program answers this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Range {
     start: u32,
-    answer: u32,
+    answers: Answers,
+}
+
+/// What the program answers to a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answers {
+    arch: Arch,
+    for_arguments: Vec<ForArguments>,
+    otherwise: u32,
 }
 
 /// The program for a policy, for all architectures whose calls this kernel accepts.
@@ -54,7 +65,7 @@ fn compile_for(policy: &Policy, denied: OnDenied, archs: &[Arch]) -> Vec<sock_fi
     let mut program = vec![load(OFFSET_ARCH)];
     for value in values {
         let mut part = vec![load(OFFSET_NUMBER)];
-        part.extend(search(&ranges(policy, denied, value)));
+        part.extend(search(&ranges(policy, denied, value), denied));
         program.push(jump(libc::BPF_JEQ, value, 1, 0));
         program.push(jump_always(part.len()));
         program.append(&mut part);
@@ -82,43 +93,60 @@ fn ranges(policy: &Policy, denied: OnDenied, audit_arch: u32) -> Vec<Range> {
     let edges = [0x8000_0000, 0x8000_0000 | X32_BIT, u32::MAX];
     let mut out: Vec<Range> = Vec::new();
     for start in named.chain(x32).chain(edges) {
-        let action = Call::from_record(audit_arch, start).map(|call| policy.decide(call).action);
-        let answer = action.map_or(libc::SECCOMP_RET_KILL_PROCESS, |action| encode(action, denied));
-        if out.last().is_none_or(|last| last.answer != answer) {
-            out.push(Range { start, answer });
+        let Some(call) = Call::from_record(audit_arch, start) else { continue };
+        let answer = policy.answer_of_filters(call);
+        let otherwise = encode(&answer.otherwise, denied);
+        // the architecture matters to arguments alone
+        let arch = if answer.for_arguments.is_empty() { Arch::native() } else { call.arch };
+        let answers = Answers { arch, for_arguments: answer.for_arguments, otherwise };
+        if out.last().is_none_or(|last| last.answers != answers) {
+            out.push(Range { start, answers });
         }
     }
     out
 }
 
-fn encode(action: Action, denied: OnDenied) -> u32 {
-    match (action, denied) {
-        (Action::Allow, _) => ALLOW,
-        (Action::Log, _) => libc::SECCOMP_RET_LOG,
-        (_, OnDenied::Notify) => libc::SECCOMP_RET_USER_NOTIF,
-        (Action::Errno(number), OnDenied::Enforce) => libc::SECCOMP_RET_ERRNO | u32::from(number),
-        (Action::Kill, OnDenied::Enforce) => libc::SECCOMP_RET_KILL_PROCESS,
+fn encode(decision: &Decision, denied: OnDenied) -> u32 {
+    let notify = denied == OnDenied::Notify && !matches!(decision.because, Because::Restricted(_));
+    match decision.action {
+        Action::Allow => ALLOW,
+        Action::Log => libc::SECCOMP_RET_LOG,
+        _ if notify => libc::SECCOMP_RET_USER_NOTIF,
+        Action::Errno(number) => libc::SECCOMP_RET_ERRNO | u32::from(number),
+        Action::Kill => libc::SECCOMP_RET_KILL_PROCESS,
     }
 }
 
 /// Binary search for the number in the accumulator.
-fn search(ranges: &[Range]) -> Vec<sock_filter> {
+fn search(ranges: &[Range], denied: OnDenied) -> Vec<sock_filter> {
     let (below, from) = ranges.split_at(ranges.len() / 2);
     let (Some(_), Some(middle)) = (below.first(), from.first()) else {
-        return ranges.iter().map(|range| answer(range.answer)).collect();
+        return ranges.iter().flat_map(|range| range.answers.program(denied)).collect();
     };
-    let low = search(below);
+    let low = search(below, denied);
     // conditional jumps reach 255 instructions, unconditional ones any
     let mut out = match u8::try_from(low.len()) {
         Ok(length) => vec![jump(libc::BPF_JGE, middle.start, length, 0)],
         Err(_) => vec![jump(libc::BPF_JGE, middle.start, 0, 1), jump_always(low.len())],
     };
     out.extend(low);
-    out.extend(search(from));
+    out.extend(search(from, denied));
     out
 }
 
-fn load(offset: u32) -> sock_filter {
+impl Answers {
+    fn program(&self, denied: OnDenied) -> Vec<sock_filter> {
+        let mut out = Vec::new();
+        for entry in &self.for_arguments {
+            let then = answer(encode(&entry.decision, denied));
+            out.extend(arguments::if_all_hold(&entry.when, self.arch, then));
+        }
+        out.push(answer(self.otherwise));
+        out
+    }
+}
+
+pub(super) fn load(offset: u32) -> sock_filter {
     instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset)
 }
 
@@ -126,7 +154,7 @@ fn answer(value: u32) -> sock_filter {
     instruction(libc::BPF_RET | libc::BPF_K, 0, 0, value)
 }
 
-fn jump(test: u32, value: u32, if_true: u8, if_false: u8) -> sock_filter {
+pub(super) fn jump(test: u32, value: u32, if_true: u8, if_false: u8) -> sock_filter {
     instruction(libc::BPF_JMP | test | libc::BPF_K, if_true, if_false, value)
 }
 
@@ -135,7 +163,7 @@ fn jump_always(by: usize) -> sock_filter {
     instruction(libc::BPF_JMP | libc::BPF_JA, 0, 0, u32::try_from(by).unwrap_or(u32::MAX))
 }
 
-fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
+pub(super) fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
     sock_filter { code: u16::try_from(code).unwrap_or(u16::MAX), jt, jf, k }
 }
 
@@ -146,7 +174,7 @@ mod tests {
     use crate::unit::{SourceFile, Unit, UnitName, syntax};
 
     /// What the kernel would answer: the few instructions that seccomp programs use.
-    fn run(program: &[sock_filter], arch: u32, number: u32) -> u32 {
+    fn run(program: &[sock_filter], arch: u32, number: u32, arguments: &[u64; 6]) -> u32 {
         let (mut at, mut accumulator) = (0, 0);
         loop {
             let i = program[at];
@@ -154,11 +182,24 @@ mod tests {
             let test = |holds: bool| usize::from(if holds { i.jt } else { i.jf });
             at += match u32::from(i.code) {
                 c if c == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => {
-                    accumulator = if i.k == OFFSET_NUMBER { number } else { arch };
+                    let half = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap());
+                    accumulator = match i.k {
+                        OFFSET_NUMBER => number,
+                        OFFSET_ARCH => arch,
+                        offset => {
+                            let argument = arguments[(offset as usize - 16) / 8].to_le_bytes();
+                            half(&argument[offset as usize % 8..][..4])
+                        }
+                    };
+                    0
+                }
+                c if c == libc::BPF_ALU | libc::BPF_AND | libc::BPF_K => {
+                    accumulator &= i.k;
                     0
                 }
                 c if c == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => test(accumulator == i.k),
                 c if c == libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K => test(accumulator >= i.k),
+                c if c == libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K => test(accumulator > i.k),
                 c if c == libc::BPF_JMP | libc::BPF_JA => i.k as usize,
                 c if c == libc::BPF_RET | libc::BPF_K => return i.k,
                 c => panic!("instruction {c:#x}"),
@@ -174,7 +215,7 @@ mod tests {
         Policy::evaluate(&unit, &Groups::from_rules(systemd).unwrap())
     }
 
-    const POLICIES: [&str; 7] = [
+    const POLICIES: [&str; 13] = [
         "",
         "SystemCallFilter=~@privileged @resources",
         "SystemCallFilter=@system-service\nSystemCallFilter=~chown:EPERM @mount:ENOSYS\nSystemCallErrorNumber=EPERM",
@@ -182,6 +223,12 @@ mod tests {
         "SystemCallFilter=~uname:0 setpriority:kill clone3:ENOSYS\nSystemCallErrorNumber=EACCES",
         "SystemCallArchitectures=native\nSystemCallFilter=@system-service",
         "SystemCallArchitectures=x86 x32\nSystemCallFilter=~@clock",
+        "SystemCallFilter=@default socket bind semop\nSystemCallFilter=~shmat:EPERM",
+        "SystemCallFilter=~socket:EACCES socketcall semop\nSystemCallLog=~@basic-io",
+        "RestrictNamespaces=net\nRestrictAddressFamilies=AF_UNIX AF_INET AF_NETLINK\nSystemCallFilter=~setns:EACCES",
+        "RestrictAddressFamilies=~AF_PACKET AF_VSOCK\nRestrictNamespaces=~user time\nSystemCallLog=@mount",
+        "RestrictSUIDSGID=yes\nRestrictRealtime=yes\nLockPersonality=yes\nMemoryDenyWriteExecute=yes\nProtectClock=yes",
+        "RestrictSUIDSGID=yes\nRestrictRealtime=yes\nLockPersonality=yes\nSystemCallFilter=@system-service",
     ];
 
     #[test]
@@ -194,7 +241,7 @@ mod tests {
                 for arch in Arch::ALL {
                     check(&program, &policy, denied, arch.audit());
                 }
-                let unknown = run(&program, 0x1234_5678, 0);
+                let unknown = run(&program, 0x1234_5678, 0, &[0; 6]);
                 assert_eq!(unknown == ALLOW, policy.architectures.is_none());
             }
         }
@@ -205,10 +252,37 @@ mod tests {
         let spread = (0..u32::MAX).step_by(7_654_321);
         let numbers = bases.into_iter().flat_map(|b| b..b + 1200).chain(spread).chain([u32::MAX]);
         for number in numbers {
-            let action = policy.decide(Call::from_record(arch, number).unwrap()).action;
-            let expected = encode(action, denied);
-            assert_eq!(run(program, arch, number), expected, "{arch:#x} {number:#x} {action:?}");
+            let answer = policy.answer_of_filters(Call::from_record(arch, number).unwrap());
+            for arguments in telling(&answer.for_arguments) {
+                let decision = answer.to(&arguments);
+                let ours = run(program, arch, number, &arguments);
+                assert_eq!(
+                    ours,
+                    encode(decision, denied),
+                    "{arch:#x} {number:#x} {arguments:x?} {decision:?}"
+                );
+            }
         }
+    }
+
+    /// Arguments around those that are tested, in both halves.
+    fn telling(entries: &[ForArguments]) -> Vec<[u64; 6]> {
+        let mut out = vec![[0; 6]];
+        for test in entries.iter().flat_map(|entry| &entry.when) {
+            let value = test.compare.value();
+            let values = [value, value + 1, value.wrapping_sub(1), value | 1 << 32, value << 32, 1 << 32];
+            for values in [&values[..], &[0, u64::MAX]].concat() {
+                let with = |mut arguments: [u64; 6]| {
+                    arguments[usize::from(test.argument)] = values;
+                    arguments
+                };
+                let all: Vec<[u64; 6]> = out.iter().take(12).copied().map(with).collect();
+                out.extend(all);
+            }
+        }
+        out.sort_unstable();
+        out.dedup();
+        out
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct Notification {
     pub arch: u32,
     /// The number, with the x32 bit.
     pub number: u32,
+    /// The arguments, as registers.
+    pub arguments: [u64; 6],
 }
 
 /// The end of a filter at which its notifications arrive.
@@ -100,7 +102,8 @@ impl Listener {
         // SAFETY: the buffer is aligned, at least as long as the structure, and every bit pattern is a valid one.
         let raw = unsafe { ptr::read(buffer.as_ptr().cast::<seccomp_notif>()) };
         let number = raw.data.nr.cast_unsigned();
-        Ok(Notification { id: raw.id, thread: raw.pid, arch: raw.data.arch, number })
+        let (arch, arguments) = (raw.data.arch, raw.data.args);
+        Ok(Notification { id: raw.id, thread: raw.pid, arch, number, arguments })
     }
 
     /// Let the call run. ENOENT: the caller is gone.

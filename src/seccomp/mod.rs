@@ -1,5 +1,6 @@
 //! seccomp: policies as programs for the kernel, and the few kernel calls that no safe crate carries.
 
+mod arguments;
 pub mod bpf;
 pub mod kernel;
 

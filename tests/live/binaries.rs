@@ -53,6 +53,7 @@ pub fn directory() -> &'static Path {
         compile("victim", &[]);
         compile("idler", &["-nostdlib"]);
         compile("installed-filters", &[]);
+        compile("prober", &["-nostdlib", "-fno-stack-protector"]);
         if Path::new(DOCUUM).exists() {
             fs::copy(DOCUUM, directory.join("docuum")).unwrap();
         }

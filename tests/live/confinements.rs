@@ -277,7 +277,7 @@ fn settings(chance: &mut Chance) -> String {
             let mut line = format!("SystemCallFilter={}", if invert { "~" } else { "" });
             for _ in 0..=chance.of(4) {
                 line += chance.one(WORDS);
-                if invert && chance.of(3) == 0 {
+                if chance.of(if invert { 3 } else { 8 }) == 0 {
                     line += ":";
                     line += chance.one(ERRNOS);
                 }

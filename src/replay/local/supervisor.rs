@@ -128,11 +128,15 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
+    fn action(&self, call: Call, notification: &Notification) -> Action {
+        self.policy.answer_of_filters(call).to(&notification.arguments).action
+    }
+
     fn answer(&mut self, index: usize, notification: Notification) -> Result<(), LocalError> {
         let listener = &self.listeners[index];
         let id = notification.id;
         let call = Call::from_record(notification.arch, notification.number);
-        let effect = match (self.mode, call.map(|call| self.policy.decide(call).action)) {
+        let effect = match (self.mode, call.map(|call| self.action(call, &notification))) {
             (Mode::Record, _) | (_, Some(Action::Allow | Action::Log)) => Effect::Recorded,
             (Mode::Enforce, Some(Action::Errno(number))) => Effect::Failed(number),
             (Mode::Enforce, Some(Action::Kill) | None) => Effect::Killed,

@@ -12,6 +12,7 @@ mod other_causes;
 mod own_policy;
 mod policy;
 mod prompts;
+mod real_calls;
 mod refused;
 mod repair;
 mod shown;
@@ -67,6 +68,7 @@ pub fn all() -> Vec<Case> {
         policy::CASES,
         lint::CASES,
         installed_filters::CASES,
+        real_calls::CASES,
         shown::CASES,
     ]
     .concat()
