@@ -59,6 +59,13 @@ pub enum Task {
 
 /// Looking at a policy.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+unitfix policy docuum.service               all that is forbidden, and by what\n  \
+unitfix policy docuum.service mount socket  what becomes of these calls\n  \
+unitfix policy docuum.service --lint        what is wrong with its filter\n  \
+unitfix policy ./docuum.service --systemd 262\n\n\
+Exit status: 0 shown; 1 --lint found something; 2 usage, or no such unit;\n\
+3 systemd cannot load the unit; 5 its files cannot be read.")]
 pub struct PolicyOptions {
     /// A service, or the path of a unit file (with a slash)
     pub unit: String,
@@ -69,10 +76,10 @@ pub struct PolicyOptions {
     #[arg(long, conflicts_with_all = ["calls", "lint", "json"])]
     pub show: bool,
     /// Print only what is wrong with the filter, with advice; exit 1 if something is
-    #[arg(long, conflicts_with_all = ["calls", "json"])]
+    #[arg(long, conflicts_with = "calls")]
     pub lint: bool,
     /// Judge by the rules of this major version of systemd, without a service manager
-    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(1..=9999))]
+    #[arg(long, value_name = "VERSION", value_parser = systemd_version)]
     pub systemd: Option<u32>,
     /// Where the system is
     #[command(flatten)]
@@ -98,7 +105,7 @@ pub struct Explain {
     #[arg(long, value_name = "UNIT")]
     pub unit: Option<String>,
     /// Take the groups and the rules of this version of systemd
-    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(1..=9999))]
+    #[arg(long, value_name = "VERSION", value_parser = systemd_version)]
     pub systemd: Option<u32>,
     /// Take the unit, and the version of systemd, from this folder instead of /
     #[arg(long, value_name = "DIR")]
@@ -118,6 +125,13 @@ impl Explain {
         let sudo = if root.is_none() && !unit.contains('/') { "sudo " } else { "" };
         Some(format!("{sudo}unitfix {}{}", quoted(unit), root.unwrap_or_default()))
     }
+}
+
+/// A version of systemd, as `systemctl --version` and packages write it: `252`, `v252`, `252.38-1~deb12u1`.
+fn systemd_version(text: &str) -> Result<u32, String> {
+    let digits = text.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    let version = digits.parse().ok().filter(|version| (1..10_000).contains(version));
+    version.ok_or_else(|| "write a major version of systemd, for example 252".to_owned())
 }
 
 /// How much a repair may give away without a question.

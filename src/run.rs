@@ -4,7 +4,6 @@ use crate::change::{Prompt, Yes};
 use crate::cli::{Cli, Explain, PolicyOptions, Repair, Task};
 use crate::ending::Ending;
 use crate::explain;
-use crate::finding::Code;
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
 use crate::policy::show::show;
@@ -132,6 +131,18 @@ fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
     }
 }
 
+fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Failure::System(e.to_string()))?;
+    Ok(text + "\n")
+}
+
+/// What a page that does not show its findings leaves out.
+fn notices(page: &PolicyPage) {
+    for notice in page.notices() {
+        output::message(&format!("unitfix: {notice}\n"));
+    }
+}
+
 fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
     let calls: Result<Vec<_>, String> = options.calls.iter().map(|text| parse_call(text)).collect();
     let calls = calls.map_err(Failure::Usage)?.concat();
@@ -140,21 +151,23 @@ fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
     if options.show {
         let Judged { unit, groups, .. } = &inspected.judged;
         output::result(&show(unit, groups).to_string());
-        for finding in unit.findings.iter().filter(|finding| finding.code == Code::PolicyDiffers) {
-            output::message(&format!("unitfix: {}\n", finding.message));
-        }
+        let page = PolicyPage::new(&inspected.judged, &options.unit, &[]);
+        notices(&page);
         return inspected.judged().map(|_| 0); // what systemctl shows of a unit that is not there is no answer
     }
     let judged = inspected.judged()?;
-    let page = PolicyPage::new(&judged, &calls);
-    let text = if options.place.json {
-        serde_json::to_string_pretty(&page).map_err(|e| Failure::System(e.to_string()))? + "\n"
-    } else if options.lint {
-        page.lint_text(&People::default())
-    } else {
-        page.text(&People::default())
+    let page = PolicyPage::new(&judged, &options.unit, &calls);
+    let people = People::default();
+    let text = match (options.lint, options.place.json) {
+        (false, false) => page.text(&people),
+        (true, false) => page.lint_text(&people),
+        (false, true) => json(&page)?,
+        (true, true) => json(&page.lint())?,
     };
     output::result(&text);
+    if !calls.is_empty() {
+        notices(&page);
+    }
     Ok(u8::from(options.lint && page.is_faulty()))
 }
 

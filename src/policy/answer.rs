@@ -86,16 +86,24 @@ impl Test {
     }
 }
 
+impl Test {
+    /// What the words of the test follow: `argument 2 holds`.
+    #[must_use]
+    pub fn comparison(&self) -> String {
+        let verb = match self.compare {
+            Compare::Equal(_) | Compare::LowerHalf(_) => "is",
+            Compare::NotEqual(_) => "is not",
+            Compare::Less(_) => "is below",
+            Compare::Greater(_) => "is above",
+            Compare::Has(_) => "holds",
+        };
+        format!("argument {} {verb}", self.argument + 1)
+    }
+}
+
 impl fmt::Display for Test {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, words) = match self.compare {
-            Compare::Equal(_) | Compare::LowerHalf(_) => ("is", self.words),
-            Compare::NotEqual(_) => ("is not", self.words),
-            Compare::Less(_) => ("is below", self.words),
-            Compare::Greater(_) => ("is above", self.words),
-            Compare::Has(_) => ("holds", self.words),
-        };
-        write!(f, "argument {} {verb} {words}", self.argument + 1)
+        write!(f, "{} {}", self.comparison(), self.words)
     }
 }
 

@@ -33,6 +33,8 @@ pub struct List {
     first: Option<Token>,
     /// Names that a later line took off the list again, with the token that did.
     removed: BTreeMap<String, Token>,
+    /// Names that are not on the list, as the manager says, though the files put them there.
+    unexplained: BTreeSet<String>,
 }
 
 /// One name on a list.
@@ -128,12 +130,10 @@ impl Filter {
     }
 
     pub(super) fn decide(&self, name: Option<&str>, default: Action) -> Decision {
-        let because_unlisted = |list: &List| {
-            let removed = name.and_then(|n| list.removed.get(n));
-            match removed {
-                Some(token) => Because::Listed(Some(token.clone())),
-                None => Because::NotListed(list.first.clone()),
-            }
+        let because_unlisted = |list: &List| match name.and_then(|n| list.removed.get(n)) {
+            _ if name.is_some_and(|n| list.unexplained.contains(n)) => Because::Listed(None),
+            Some(token) => Because::Listed(Some(token.clone())),
+            None => Because::NotListed(list.first.clone()),
         };
         let entry = name.and_then(|n| self.list()?.entries.get(n));
         let (action, because) = match (self, entry) {
@@ -176,7 +176,9 @@ impl Filter {
             _ => List::default(),
         };
         for name in &ours_alone {
-            list.entries.remove(name.split(':').next().unwrap_or_default());
+            let name = name.split(':').next().unwrap_or_default();
+            list.entries.remove(name);
+            list.unexplained.insert(name.to_owned());
         }
         for shown in &theirs_alone {
             let (name, action) =

@@ -108,13 +108,21 @@ impl Restriction {
         (!for_arguments.is_empty()).then(|| Layer::passing(for_arguments))
     }
 
-    /// The calls that it forbids, for some arguments at least, in the order of the rules.
+    /// The calls of an architecture that it denies whatever their arguments are, or for some arguments only, in the
+    /// order of the rules.
     #[must_use]
-    pub fn calls(&self) -> Vec<&str> {
+    pub fn calls(&self, arch: Arch, always: bool) -> Vec<&str> {
+        let on = |rule: &&Rule| {
+            rule.action.denies()
+                && rule.archs.is_none_or(|archs| archs.contains(&arch))
+                && arch.number(&rule.call).is_some()
+        };
+        let rules: Vec<&Rule> = self.rules.iter().filter(on).collect();
+        let all = |call: &str| rules.iter().any(|rule| rule.call == call && rule.when.is_empty());
         let mut calls: Vec<&str> = Vec::new();
-        for rule in &self.rules {
-            if !calls.contains(&rule.call.as_str()) {
-                calls.push(&rule.call);
+        for call in rules.iter().map(|rule| rule.call.as_str()) {
+            if all(call) == always && !calls.contains(&call) {
+                calls.push(call);
             }
         }
         calls

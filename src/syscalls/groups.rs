@@ -81,7 +81,7 @@ impl Groups {
     #[must_use]
     pub fn origin_words(&self) -> String {
         match self.origin {
-            Origin::Manager => format!("the running systemd {}", self.systemd),
+            Origin::Manager => format!("systemd {}, as it tells them itself", self.systemd),
             Origin::Rules { version } if version == self.systemd => format!("systemd {version}"),
             Origin::Rules { version } => {
                 format!("systemd {version}, the closest to {} that is known", self.systemd)

@@ -4,10 +4,10 @@ mod text;
 
 use super::{FindingRow, SCHEMA, TokenRow};
 use crate::evidence::Untrusted;
-use crate::finding::{Finding, Severity};
-use crate::policy::{Action, Because, Decision, Filter, NoNewPrivileges, Policy, Restriction};
+use crate::finding::{Code, Finding, Severity};
+use crate::policy::{Action, Because, Decision, Filter, NoNewPrivileges, Policy, Restriction, Test};
 use crate::subject::Judged;
-use crate::syscalls::{Arch, Call};
+use crate::syscalls::{Arch, Call, Origin};
 use serde::Serialize;
 
 /// The effective policy of a unit.
@@ -45,6 +45,12 @@ pub struct PolicyPage {
     pub findings: Vec<FindingRow>,
     #[serde(skip)]
     asked: bool,
+    /// How the user named the unit.
+    #[serde(skip)]
+    asked_as: String,
+    /// The groups are not those of the very version.
+    #[serde(skip)]
+    guessed: bool,
 }
 
 /// Calls that one token of the filter forbids.
@@ -79,8 +85,10 @@ pub struct RestrictionRow {
     pub setting: &'static str,
     /// What it forbids, in words.
     pub forbids: &'static str,
-    /// The calls, for some arguments at least.
-    pub calls: Vec<String>,
+    /// The calls of the native architecture that it forbids, whatever their arguments are.
+    pub always: Vec<String>,
+    /// The calls that it forbids for some arguments.
+    pub for_some_arguments: Vec<String>,
     /// Where it says so.
     pub decided_by: TokenRow,
 }
@@ -124,12 +132,30 @@ pub struct CaseRow {
     pub when: String,
     /// The token that decided.
     pub decided_by: Option<TokenRow>,
+    /// A single test, as its comparison and its words.
+    #[serde(skip)]
+    single: Option<(String, &'static str)>,
+}
+
+/// What is wrong with a unit, for `--lint --json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Lint<'a> {
+    /// The version of this format.
+    pub schema: u32,
+    /// The version of unitfix.
+    pub unitfix: &'static str,
+    /// The unit.
+    pub unit: &'a str,
+    /// The major version of systemd whose rules apply.
+    pub systemd: u32,
+    /// What is wrong with its files and its filter.
+    pub findings: &'a [FindingRow],
 }
 
 impl PolicyPage {
     /// Everything there is to say, and the answers for these calls (none asked for: for all calls).
     #[must_use]
-    pub fn new(judged: &Judged, asked: &[Asked]) -> Self {
+    pub fn new(judged: &Judged, asked_as: &str, asked: &[Asked]) -> Self {
         let Judged { unit, groups, policy } = judged;
         let all = || named_calls().map(|call| Asked { call, of_its_architecture: false });
         let calls: Vec<Asked> = if asked.is_empty() { all().collect() } else { asked.to_vec() };
@@ -160,7 +186,39 @@ impl PolicyPage {
             calls: calls.iter().map(|asked| CallRow::new(policy, asked)).collect(),
             findings: findings.into_iter().map(FindingRow::from).collect(),
             asked: !asked.is_empty(),
+            asked_as: Untrusted::new(asked_as).to_string(),
+            guessed: matches!(groups.origin, Origin::Rules { version } if version != groups.systemd),
         }
+    }
+
+    /// What is wrong, alone.
+    #[must_use]
+    pub fn lint(&self) -> Lint<'_> {
+        let PolicyPage { schema, unitfix, systemd, .. } = *self;
+        Lint { schema, unitfix, unit: &self.unit, systemd, findings: &self.findings }
+    }
+
+    /// What somebody who asked for single calls should know besides: what is wrong, and what was guessed.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        let mut out: Vec<String> = Vec::new();
+        // these say that the answers may be others
+        let urgent = [Code::PolicyDiffers, Code::UnreadableDropIn, Code::MaskedUnit, Code::NoManager];
+        let (urgent, others): (Vec<_>, Vec<_>) =
+            self.findings.iter().partition(|finding| urgent.iter().any(|code| code.name() == finding.code));
+        out.extend(urgent.into_iter().map(|finding| finding.message.clone()));
+        let others = others.iter().filter(|finding| finding.severity > Severity::Note).count();
+        if others > 0 {
+            let noun = if others == 1 { "thing is" } else { "things are" };
+            out.push(format!(
+                "{others} {noun} wrong with its files: `unitfix policy {} --lint`",
+                self.asked_as
+            ));
+        }
+        if self.guessed {
+            out.push(format!("the groups are those of {}", self.groups));
+        }
+        out
     }
 
     /// Whether something is wrong, rather than worth knowing.
@@ -266,10 +324,13 @@ fn no_new_privileges(policy: &Policy) -> Vec<TokenRow> {
 
 impl From<&Restriction> for RestrictionRow {
     fn from(restriction: &Restriction) -> Self {
+        let names =
+            |always| restriction.calls(Arch::native(), always).into_iter().map(str::to_owned).collect();
         RestrictionRow {
             setting: restriction.token.setting,
             forbids: restriction.forbids,
-            calls: restriction.calls().into_iter().map(str::to_owned).collect(),
+            always: names(true),
+            for_some_arguments: names(false),
             decided_by: TokenRow::place(&restriction.token.span),
         }
     }
@@ -279,24 +340,29 @@ impl CallRow {
     fn new(policy: &Policy, asked: &Asked) -> Self {
         let call = asked.call;
         let answer = policy.answer(call);
-        let case = |decision: &Decision, when: String| CaseRow::new(decision, call, when);
-        let words = |tests: &[crate::policy::Test]| {
-            tests.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
-        };
+        let case = |decision: &Decision, tests: &[Test]| CaseRow::new(decision, call, tests);
         let entries = answer.for_arguments.iter();
         CallRow {
             call: call.to_string(),
             number: call.number,
             architecture: call.arch,
             asked_for: asked.of_its_architecture,
-            for_arguments: entries.map(|entry| case(&entry.decision, words(&entry.when))).collect(),
-            otherwise: case(&answer.otherwise, String::new()),
+            for_arguments: entries.map(|entry| case(&entry.decision, &entry.when)).collect(),
+            otherwise: case(&answer.otherwise, &[]),
         }
     }
 }
 
+/// What becomes of a call, said of the call.
+fn people_words(action: Action) -> String {
+    match action {
+        Action::Kill => "kills the process".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 impl CaseRow {
-    fn new(decision: &Decision, call: Call, when: String) -> Self {
+    fn new(decision: &Decision, call: Call, tests: &[Test]) -> Self {
         let (action, errno) = match decision.action {
             Action::Allow => ("allow", None),
             Action::Log => ("log", None),
@@ -305,10 +371,18 @@ impl CaseRow {
         };
         let words = match &decision.because {
             Because::Unknown => format!("{}, as systemd does not know it", decision.action),
-            _ if decision.action == Action::Kill => "kills the process".to_owned(),
-            _ => decision.action.to_string(),
+            Because::WriteAlways => "allowed, as systemd itself needs it".to_owned(),
+            Because::Listed(None) | Because::NotListed(None) => {
+                format!("{}, says the manager; the files do not tell why", people_words(decision.action))
+            }
+            _ => people_words(decision.action),
         };
-        CaseRow { action, errno, words, when, decided_by: TokenRow::of(decision, call) }
+        let when = tests.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+        let single = match tests {
+            [test] => Some((test.comparison(), test.words)),
+            _ => None,
+        };
+        CaseRow { action, errno, words, when, decided_by: TokenRow::of(decision, call), single }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{ArchitecturesRow, CallRow, CaseRow, ForbiddenRow, PolicyPage, RestrictionRow};
 use crate::report::TokenRow;
+use crate::report::fill::fill_from;
 use crate::report::people::{People, caret, finding_text, listed};
 use crate::syscalls::Arch;
 use console::style;
@@ -35,12 +36,12 @@ impl PolicyPage {
         }
         out.push_str(&self.architectures_text(people));
         if !self.restrictions.is_empty() {
-            out.push_str("\nOther settings forbid more, and no SystemCallFilter= can lift that:\n");
+            out.push_str("\nOther settings forbid calls, and no SystemCallFilter= can lift that:\n");
         }
         for row in &self.restrictions {
             out.push_str(&restriction(row, people));
         }
-        if let Some(row) = &self.logged {
+        if let Some(row) = self.logged.as_ref().filter(|row| row.calls > 0) {
             let _ = writeln!(out, "\nThe kernel logs {} calls:", row.calls);
             out.push_str(&placed(&row.decided_by, "", people));
         }
@@ -62,7 +63,7 @@ impl PolicyPage {
         let kind = match self.filter {
             "allow" => "an allow list",
             "deny" => "a deny list",
-            _ => return format!("{}: no system call filter, every call is allowed", self.unit),
+            _ => return format!("{}: no SystemCallFilter= in force", self.unit),
         };
         let native = self.calls.iter().filter(|row| row.architecture == Arch::native()).count();
         format!("{}: {kind} that forbids {forbidden} of {native} calls", self.unit)
@@ -92,6 +93,9 @@ impl PolicyPage {
                     && (same || self.architectures.as_ref().is_some_and(shut_out))
             });
             if row.asked_for || !said {
+                if !out.is_empty() {
+                    out.push('\n');
+                }
                 out.push_str(&answer(row, people));
             }
         }
@@ -120,9 +124,11 @@ fn forbidden(row: &ForbiddenRow, people: &People) -> String {
 fn restriction(row: &RestrictionRow, people: &People) -> String {
     let words = format!("forbids {}", row.forbids);
     let out = format!("\n{}", placed(&row.decided_by, &words, people));
-    let native = |call: &&String| Arch::native().number(call).is_some();
-    let calls: Vec<String> = row.calls.iter().filter(native).cloned().collect();
-    out + &listed("calls", &calls, people.width)
+    let line = |label, calls: &[String]| match calls {
+        [] => String::new(),
+        calls => listed(label, calls, people.width),
+    };
+    out + &line("calls", &row.always) + &line("calls, for some arguments", &row.for_some_arguments)
 }
 
 /// What becomes of one call, and why.
@@ -134,26 +140,46 @@ fn answer(row: &CallRow, people: &People) -> String {
         if row.for_arguments.is_empty() { &row.otherwise.words } else { "it depends on the arguments" };
     let _ = writeln!(out, "{first}");
     // one place with all the arguments that it is about
-    let mut cases: Vec<(&CaseRow, Vec<&str>)> = Vec::new();
+    let mut cases: Vec<Vec<&CaseRow>> = Vec::new();
     for case in &row.for_arguments {
-        let same = |other: &CaseRow| other.action == case.action && other.decided_by == case.decided_by;
-        match cases.iter_mut().find(|(other, _)| same(other)) {
-            Some((_, when)) => when.push(&case.when),
-            None => cases.push((case, vec![&case.when])),
+        let same = |other: &CaseRow| other.words == case.words && other.decided_by == case.decided_by;
+        match cases.iter_mut().find(|cases| cases.iter().all(|other| same(other))) {
+            Some(cases) => cases.push(case),
+            None => cases.push(vec![case]),
         }
     }
-    for (case, when) in cases {
-        let when: Vec<String> = when.into_iter().map(str::to_owned).collect();
-        let _ = writeln!(out, "  {} where", case.words);
-        for line in when {
-            let _ = writeln!(out, "    {line}");
+    for cases in cases {
+        let Some(first) = cases.first() else { continue };
+        let _ = writeln!(out, "  {} where", first.words);
+        for line in conditions(&cases) {
+            out.push_str(&fill_from("    ", &line, people.width.min(80), "      "));
         }
-        out.push_str(&because(case, people));
+        out.push_str(&because(first, people));
     }
     if !row.for_arguments.is_empty() {
         let _ = writeln!(out, "  otherwise {}", row.otherwise.words);
     }
     out + &because(&row.otherwise, people)
+}
+
+/// The arguments of several cases: what is compared in the same way, in one line.
+fn conditions(cases: &[&CaseRow]) -> Vec<String> {
+    let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
+    for case in cases {
+        let (head, words) = match &case.single {
+            Some((comparison, words)) => (comparison.clone(), *words),
+            None => (String::new(), case.when.as_str()),
+        };
+        match lines.iter_mut().find(|(other, _)| !head.is_empty() && *other == head) {
+            Some((_, several)) => several.push(words),
+            None => lines.push((head, vec![words])),
+        }
+    }
+    let joined = |words: &[&str]| match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => words.concat(),
+    };
+    lines.into_iter().map(|(head, words)| format!("{head} {}", joined(&words)).trim().to_owned()).collect()
 }
 
 fn because(case: &CaseRow, people: &People) -> String {
