@@ -432,7 +432,7 @@ fn everything_works_without_root_too() {
         .output()
         .unwrap();
     let report = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success() && report.contains("17 passed"), "{report}");
+    assert!(run.status.success() && report.contains("18 passed"), "{report}");
 }
 
 #[test]
