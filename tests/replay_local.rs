@@ -352,6 +352,23 @@ fn a_missing_program_and_a_missing_user_say_what_to_do() {
 }
 
 #[test]
+fn what_other_settings_forbid_fails_as_under_the_manager() {
+    let _alone = serial();
+    let case = Case::new();
+    let file = case.path("file");
+    fs::write(&file, "").unwrap();
+    let unit = format!("ExecStart=/bin/chmod u+s {}\nSystemCallFilter=~kcmp", file.display());
+    assert_eq!(case.record(&unit).unwrap().outcome, Outcome::Finished);
+    let seen = case.record(&(unit + "\nRestrictSUIDSGID=yes")).unwrap();
+    assert_eq!(
+        seen.outcome,
+        failed("exit-code", Exit::Status(1), &format!("/bin/chmod u+s {}", file.display()))
+    );
+    // no change of the filter would help
+    assert_eq!(denied(&seen), Vec::<String>::new());
+}
+
+#[test]
 fn what_cannot_be_imitated_is_noted() {
     let _alone = serial();
     let case = Case::new();
@@ -415,7 +432,7 @@ fn everything_works_without_root_too() {
         .output()
         .unwrap();
     let report = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success() && report.contains("17 passed"), "{report}");
+    assert!(run.status.success() && report.contains("18 passed"), "{report}");
 }
 
 #[test]
