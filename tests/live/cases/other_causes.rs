@@ -3,7 +3,7 @@
 use crate::bed::Bed;
 
 use super::Case;
-use super::support::{Snapshot, UNIT, assert_said, start};
+use super::support::{Snapshot, UNIT, assert_said, no_records_of_others, start};
 
 pub const CASES: &[Case] = &[
     Case::new("other_causes::exit_status", |bed| {
@@ -67,6 +67,7 @@ fn start_as(bed: &Bed, unit: &str, text: &str) {
 
 /// Each bed's journal also holds the records of other beds, so these filters are unlike any other case's.
 fn healthy(bed: &Bed) {
+    let _quiet = no_records_of_others();
     for filter in ["SystemCallFilter=@system-service\n", "SystemCallFilter=~kcmp quotactl\n"] {
         start_as(bed, HEALTHY, &format!("[Service]\nExecStart=VICTIM uname sleep\n{filter}"));
         let (before, invocation) = (Snapshot::of(bed, HEALTHY), bed.show(HEALTHY, "InvocationID"));
@@ -86,6 +87,7 @@ fn healthy(bed: &Bed) {
 /// A denied call that fails with an errno, in a program that does not mind. No other case, and no other suite,
 /// makes these calls.
 fn soft_denials(bed: &Bed) {
+    let _quiet = no_records_of_others();
     let [a, b, c] = match bed.suite {
         "host" => ["mbind", "getpriority", "sync"],
         "bullseye" => ["set_mempolicy", "ioprio_set", "sched_setscheduler"],

@@ -14,6 +14,7 @@ use crate::bed::Bed;
 
 use super::Case;
 use super::installed_filters::groups;
+use super::support::records_of_every_call;
 
 pub const CASES: &[Case] = &[
     Case::new("real_calls::x86_64", |bed| calls(bed, Arch::X86_64)),
@@ -55,7 +56,9 @@ fn probe(bed: &Bed, name: &str, settings: &str, mode: &str) -> Outcomes {
              StandardOutput=file:/run/{name}\n{settings}\n{own}"
         ),
     );
+    let records = records_of_every_call();
     bed.run(&["systemctl", "start", name]);
+    drop(records);
     let printed = fs::read_to_string(bed.root().join("run").join(name)).unwrap();
     printed
         .lines()

@@ -1,5 +1,7 @@
 //! What several cases need: a unit that is killed, and everything that unitfix could change for it.
 
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
 use crate::bed::{Bed, Output};
 use crate::tree::Tree;
 
@@ -12,6 +14,20 @@ pub const FAILED: &str = "[Service]\nExecStart=VICTIM setrlimit sleep\nSystemCal
 /// Active, while its children are killed.
 pub const ACTIVE: &str =
     "[Service]\nExecStart=VICTIM child every=1 setrlimit sleep\nSystemCallFilter=~@resources\n";
+
+/// All beds hear the records of one kernel. Who makes records of every call there is holds this for writing, and who
+/// counts on there being none for reading.
+static RECORDS: RwLock<()> = RwLock::new(());
+
+/// As long as this is held, no other case makes records of calls that it was not meant to.
+pub fn no_records_of_others() -> RwLockReadGuard<'static, ()> {
+    RECORDS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As long as this is held, records of any call may be made.
+pub fn records_of_every_call() -> RwLockWriteGuard<'static, ()> {
+    RECORDS.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Installs [`UNIT`] with a victim of its own and starts it, whatever comes of it. Returns the victim's `comm`.
 pub fn start(bed: &Bed, text: &str) -> String {
