@@ -81,6 +81,8 @@ pub enum Code {
     LogUnreadable,
     /// A log that holds no record of a forbidden call.
     NoRecord,
+    /// There are more findings than are shown.
+    MoreFindings,
     /// The unit is masked.
     MaskedUnit,
     /// No service manager runs here: what it would say cannot be asked.
@@ -123,6 +125,7 @@ impl Code {
         Code::PolicyDiffers,
         Code::LogUnreadable,
         Code::NoRecord,
+        Code::MoreFindings,
         Code::MaskedUnit,
         Code::NoManager,
         Code::LeftoverReplay,
@@ -163,6 +166,7 @@ impl Code {
             Code::PolicyDiffers => "policy-differs",
             Code::LogUnreadable => "log-unreadable",
             Code::NoRecord => "no-record",
+            Code::MoreFindings => "more-findings",
             Code::MaskedUnit => "masked-unit",
             Code::NoManager => "no-manager",
             Code::LeftoverReplay => "leftover-replay",
@@ -204,6 +208,7 @@ impl Code {
             Code::PolicyDiffers => "Look at `systemctl show` for what is enforced",
             Code::LogUnreadable => "Run it with the right to read the logs",
             Code::NoRecord => "Give a log of the time when the service failed",
+            Code::MoreFindings => "Look whether this is a unit file at all",
             Code::MaskedUnit => "Run `systemctl unmask`, if it is to run",
             Code::NoManager => "Name the systemd it is for with --systemd",
             Code::LeftoverReplay => "Run `unitfix status` to see what is left",

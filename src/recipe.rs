@@ -147,7 +147,7 @@ fn show_diagnosis(subject: &dyn Subject, evidence: &Evidence, desk: &mut Desk) {
     desk.report.denials = rows(true);
     desk.report.unattributed = rows(false);
     let findings = subject.unit().findings.iter().chain(&subject.policy().findings).chain(&evidence.findings);
-    desk.report.findings = findings.map(FindingRow::from).collect();
+    desk.report.findings = FindingRow::all(findings);
     desk.show(&desk.people.diagnosis(&desk.report));
 }
 

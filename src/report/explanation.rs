@@ -118,7 +118,7 @@ impl People {
             if let Some(token) = &row.decided_by {
                 let several = row.calls.len() > 1;
                 let words = if several { "" } else { token.words.as_str() };
-                let _ = writeln!(out, "  because  {}:{}:{}", token.file.display(), token.line, token.column);
+                let _ = writeln!(out, "  because  {}", token.location());
                 out.push_str(&caret(token, "             ", words, self.width));
             }
         }

@@ -11,7 +11,7 @@ pub use policy::{PolicyPage, parse_call};
 
 use crate::change::{Diff, FileChange};
 use crate::evidence::{Effect, Sighting, Untrusted};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::plan::Plan;
 use crate::policy::{Because, Decision, Policy};
 use crate::replay::{Observation, Outcome};
@@ -98,8 +98,11 @@ pub struct TokenRow {
     pub column: u32,
     /// How many characters.
     pub length: u32,
-    /// The whole line.
+    /// The line; of a very long one, what is around the token.
     pub text: String,
+    /// Where in the text the token is, in characters from 0.
+    #[serde(skip)]
+    caret: usize,
     /// What the token does, in words.
     pub words: String,
 }
@@ -229,16 +232,38 @@ impl TokenRow {
         Some(TokenRow { words, ..TokenRow::place(&token.span) })
     }
 
+    /// `path:line:column`, as compilers print it.
+    #[must_use]
+    pub fn location(&self) -> String {
+        format!("{}:{}:{}", crate::unit::shown_path(&self.file), self.line, self.column)
+    }
+
     fn place(span: &crate::unit::Span) -> Self {
+        let (text, caret) = window(&span.file.line(span.line), span.column);
         TokenRow {
             file: span.file.path.clone(),
             line: span.line,
             column: span.column,
             length: span.length,
-            text: one_for_one(&span.file.line(span.line)),
+            text: one_for_one(&text),
+            caret,
             words: String::new(),
         }
     }
+}
+
+/// So many characters of a line are shown; of a longer one, so many before the token.
+const LINE_SHOWN: usize = 1000;
+const BEFORE_TOKEN: usize = 40;
+
+/// A line, or what is around a column of it, and where in that the column is.
+fn window(line: &str, column: u32) -> (String, usize) {
+    let at = usize::try_from(column).unwrap_or(1).saturating_sub(1);
+    if line.chars().nth(LINE_SHOWN).is_none() {
+        return (line.to_owned(), at);
+    }
+    let from = at.saturating_sub(BEFORE_TOKEN);
+    (line.chars().skip(from).take(2 * BEFORE_TOKEN).collect(), at - from)
 }
 
 /// A line of a file with each character that a terminal would not just show replaced by one that it does, so that
@@ -250,6 +275,23 @@ fn one_for_one(line: &str) -> String {
         _ => char::REPLACEMENT_CHARACTER,
     };
     line.chars().map(shown).collect()
+}
+
+impl FindingRow {
+    /// So many findings are shown of one unit. A file that has more is no unit file.
+    const MANY: usize = 200;
+
+    /// Findings as rows: of very many only the first, and how many there are.
+    pub fn all<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<Self> {
+        let mut findings = findings.into_iter();
+        let mut rows: Vec<FindingRow> = findings.by_ref().take(Self::MANY).map(FindingRow::from).collect();
+        let more = findings.count();
+        if more > 0 {
+            let message = format!("{more} more findings like these are not shown");
+            rows.push(FindingRow::from(&Finding::warning(Code::MoreFindings, message, None)));
+        }
+        rows
+    }
 }
 
 impl From<&Finding> for FindingRow {

@@ -192,7 +192,7 @@ fn decisions(rows: &[DenialRow], width: usize) -> String {
         } else {
             words
         };
-        let _ = writeln!(out, "  because  {}:{}:{}", token.file.display(), token.line, token.column);
+        let _ = writeln!(out, "  because  {}", token.location());
         out.push_str(&caret(token, "             ", &words, width));
     }
     out
@@ -205,7 +205,7 @@ pub(super) fn listed(label: &str, names: &[String], width: usize) -> String {
 
 /// The line of a token with a caret under the token and words behind the caret.
 pub(super) fn caret(token: &TokenRow, indent: &str, words: &str, width: usize) -> String {
-    let column = usize::try_from(token.column).unwrap_or(1).saturating_sub(1);
+    let column = token.caret;
     let before: String = token.text.chars().take(column).collect();
     let marked: String =
         token.text.chars().skip(column).take(usize::try_from(token.length).unwrap_or(1)).collect();

@@ -1,7 +1,7 @@
 //! Loading any unit that may or may not be there, as far as systemd itself gets: what `systemctl show` shows of it.
 
 use super::search::{Fragment, NameMap};
-use super::{LoadError, SourceFile, Span, Unit, UnitName, exec, syntax};
+use super::{LoadError, SourceFile, Span, Unit, UnitName, exec, shown_path, syntax};
 use crate::finding::{Code, Finding};
 use crate::root::Root;
 use std::path::{Path, PathBuf};
@@ -62,8 +62,7 @@ impl Unit {
             Ok(bytes) => bytes,
             Err(_) if masked => Vec::new(),
             Err(error) if is_directory => {
-                let state =
-                    LoadState::Broken { place: fragment.display().to_string(), message: error.to_string() };
+                let state = LoadState::Broken { place: shown_path(&fragment), message: error.to_string() };
                 return Examined { state, unit: Unit::empty(name.clone(), SourceFile::new(fragment, "")) };
             }
             Err(error) => {
@@ -157,5 +156,5 @@ impl Examined {
 /// A file of the unit, with the time of its last change.
 pub(super) fn source(root: &Root, path: &Path, bytes: Vec<u8>) -> Arc<SourceFile> {
     let changed = root.changed(path).unwrap_or_default();
-    Arc::new(SourceFile { path: path.to_owned(), bytes, changed })
+    SourceFile::changed_at(path, bytes, changed)
 }

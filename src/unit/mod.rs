@@ -15,7 +15,7 @@ pub use drop_ins::SANDBOX;
 pub use examine::{Examined, LoadState};
 pub use name::{BadName, UnitName};
 pub use search::NameMap;
-pub use source::{SourceFile, Span};
+pub use source::{SourceFile, Span, shown_path};
 pub use syntax::{Setting, Value};
 
 use crate::finding::{Code, Finding};
@@ -48,7 +48,10 @@ pub enum LoadError {
         name: String,
     },
     /// The unit is masked.
-    #[error("{name} is masked by {}: it cannot run, and unitfix changes nothing (systemctl unmask {name} lifts that)", path.display())]
+    #[error(
+        "{name} is masked by {}: it cannot run, and unitfix changes nothing (systemctl unmask {name} lifts that)",
+        shown_path(path)
+    )]
     Masked {
         /// The name asked for.
         name: String,
@@ -62,7 +65,7 @@ pub enum LoadError {
         name: String,
     },
     /// A file that cannot be read.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {error}", shown_path(path))]
     Read {
         /// The file.
         path: PathBuf,

@@ -1,5 +1,6 @@
 //! Unit files as bytes with places: which file, line and column a thing was read from.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,23 +13,35 @@ pub struct SourceFile {
     pub bytes: Vec<u8>,
     /// When it last changed, or was put there, in microseconds since the epoch; 0 where that is not known.
     pub changed: u64,
+    /// Where its lines stand among the bytes.
+    lines: Vec<Range<usize>>,
 }
 
 impl SourceFile {
     /// A file with this path and these bytes.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, bytes: impl Into<Vec<u8>>) -> Arc<Self> {
-        Arc::new(SourceFile { path: path.into(), bytes: bytes.into(), changed: 0 })
+        SourceFile::changed_at(path, bytes, 0)
+    }
+
+    /// The same, of a file that was last changed at this time (microseconds since the epoch).
+    #[must_use]
+    pub fn changed_at(path: impl Into<PathBuf>, bytes: impl Into<Vec<u8>>, changed: u64) -> Arc<Self> {
+        let bytes = bytes.into();
+        let ranges = lines(&bytes).map(|line| {
+            let start = line.as_ptr().addr() - bytes.as_ptr().addr(); // it lies in the bytes
+            start..start + line.len()
+        });
+        let lines = ranges.collect();
+        Arc::new(SourceFile { path: path.into(), bytes, changed, lines })
     }
 
     /// The text of a line (from 1), for people: what is not UTF-8 is replaced.
     #[must_use]
     pub fn line(&self, number: u32) -> String {
         let index = usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
-        lines(&self.bytes)
-            .nth(index)
-            .map(|line| String::from_utf8_lossy(line).into_owned())
-            .unwrap_or_default()
+        let bytes = self.lines.get(index).and_then(|range| self.bytes.get(range.clone()));
+        bytes.map(|line| String::from_utf8_lossy(line).into_owned()).unwrap_or_default()
     }
 }
 
@@ -49,7 +62,7 @@ impl Span {
     /// `path:line:column`, as compilers print it.
     #[must_use]
     pub fn location(&self) -> String {
-        format!("{}:{}:{}", self.file.path.display(), self.line, self.column)
+        format!("{}:{}:{}", shown_path(&self.file.path), self.line, self.column)
     }
 
     /// The file's path.
@@ -63,6 +76,20 @@ impl std::fmt::Debug for Span {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}+{}", self.location(), self.length)
     }
+}
+
+/// A path as it is printed: what could disturb a terminal, or a reader of lines, is escaped.
+#[must_use]
+pub fn shown_path(path: &Path) -> String {
+    let mut out = String::new();
+    for c in path.to_string_lossy().chars() {
+        if c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric() {
+            out.push(c);
+        } else {
+            out.extend(c.escape_default());
+        }
+    }
+    out
 }
 
 /// Split into lines as systemd's `read_line()` does: `\n`, `\r` and NUL end a line, and different ones of `\n`

@@ -27,6 +27,37 @@ pub struct Value {
     pub text: String,
     file: Arc<SourceFile>,
     pieces: Vec<Piece>,
+    columns: Columns,
+}
+
+/// How many characters there are before each block of a text, so that a column is found in a long line, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Columns(Vec<u32>);
+
+impl Columns {
+    const BLOCK: usize = 512;
+
+    fn of(text: &str) -> Self {
+        let counts = text.as_bytes().chunks(Self::BLOCK).scan(0, |before, block| {
+            let here = *before;
+            *before += characters(block);
+            Some(here)
+        });
+        Columns(counts.collect())
+    }
+
+    /// The characters before a byte offset of that text.
+    fn before(&self, text: &str, offset: usize) -> u32 {
+        let offset = offset.min(text.len());
+        let block = (offset / Self::BLOCK).min(self.0.len().saturating_sub(1));
+        let rest = text.as_bytes().get(block * Self::BLOCK..offset).unwrap_or_default();
+        self.0.get(block).copied().unwrap_or_default() + characters(rest)
+    }
+}
+
+/// The characters that begin in a piece of UTF-8.
+fn characters(bytes: &[u8]) -> u32 {
+    count(bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count())
 }
 
 /// From this byte of the text on, it stands at this line and column.
@@ -44,7 +75,8 @@ impl Value {
         let index = self.pieces.partition_point(|p| p.offset <= range.start).saturating_sub(1);
         let piece = self.pieces.get(index).copied().unwrap_or(Piece { offset: 0, line: 1, column: 1 });
         let line_end = self.pieces.get(index + 1).map_or(self.text.len(), |next| next.offset);
-        let chars = |from: usize, to: usize| self.text.get(from..to).map_or(0, |s| count(s.chars().count()));
+        let before = |offset| self.columns.before(&self.text, offset);
+        let chars = |from: usize, to: usize| before(to).saturating_sub(before(from));
         Span {
             file: Arc::clone(&self.file),
             line: piece.line,
@@ -219,6 +251,7 @@ impl Parser<'_> {
             section,
             key: text[..equals].trim_matches(SPACE).to_owned(),
             value: Value {
+                columns: Columns::of(value),
                 text: value.to_owned(),
                 file: Arc::clone(self.file),
                 pieces: pieces_from(logical, text, start),

@@ -184,7 +184,7 @@ impl PolicyPage {
             logged: logged(policy),
             no_new_privileges: no_new_privileges(policy),
             calls: calls.iter().map(|asked| CallRow::new(policy, asked)).collect(),
-            findings: findings.into_iter().map(FindingRow::from).collect(),
+            findings: FindingRow::all(findings),
             asked: !asked.is_empty(),
             asked_as: Untrusted::new(asked_as).to_string(),
             guessed: matches!(groups.origin, Origin::Rules { version } if version != groups.systemd),

@@ -105,7 +105,7 @@ impl PolicyPage {
 
 /// A token with its place above it.
 fn placed(token: &TokenRow, words: &str, people: &People) -> String {
-    let place = format!("{}:{}:{}\n", token.file.display(), token.line, token.column);
+    let place = format!("{}\n", token.location());
     place + &caret(token, "  ", words, people.width)
 }
 
@@ -186,6 +186,6 @@ fn because(case: &CaseRow, people: &People) -> String {
     let Some(token) = &case.decided_by else {
         return String::new();
     };
-    let place = format!("  because  {}:{}:{}\n", token.file.display(), token.line, token.column);
+    let place = format!("  because  {}\n", token.location());
     place + &caret(token, "             ", &token.words, people.width)
 }
