@@ -127,11 +127,15 @@ impl Explain {
     }
 }
 
+/// What systemd did before is not known.
+const OLDEST_SYSTEMD: u32 = 247;
+
 /// A version of systemd, as `systemctl --version` and packages write it: `252`, `v252`, `252.38-1~deb12u1`.
 fn systemd_version(text: &str) -> Result<u32, String> {
     let digits = text.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-    let version = digits.parse().ok().filter(|version| (1..10_000).contains(version));
-    version.ok_or_else(|| "write a major version of systemd, for example 252".to_owned())
+    let version = digits.parse().ok().filter(|version| (OLDEST_SYSTEMD..10_000).contains(version));
+    version
+        .ok_or_else(|| format!("write a major version of systemd from {OLDEST_SYSTEMD} on, for example 252"))
 }
 
 /// How much a repair may give away without a question.

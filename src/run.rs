@@ -27,12 +27,10 @@ use std::time::Duration;
 /// Do what the command line says; the exit status is that of the manual.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
-    let result = Interrupt::install()
-        .map_err(|e| Failure::System(format!("signals cannot be caught: {e}")))
-        .and_then(|interrupt| match cli.command {
-            Some(task) => other_task(task, interrupt),
-            None => repair_unit(cli.repair, interrupt),
-        });
+    let result = match cli.command {
+        Some(task) => other_task(task),
+        None => interrupt().and_then(|interrupt| repair_unit(cli.repair, interrupt)),
+    };
     let status = result.unwrap_or_else(|failure| {
         output::message(&format!("unitfix: {failure}\n"));
         failure.status()
@@ -101,7 +99,12 @@ fn finish(result: Result<Ending, Failure>, desk: &mut Desk) -> Result<u8, Failur
     result.map(|ending| ending.status())
 }
 
-fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
+/// Catch signals, so that what was begun is put back; commands that only look end by them.
+fn interrupt() -> Result<Interrupt, Failure> {
+    Interrupt::install().map_err(|e| Failure::System(format!("signals cannot be caught: {e}")))
+}
+
+fn other_task(task: Task) -> Result<u8, Failure> {
     match task {
         Task::Policy(options) => show_policy(options),
         Task::Explain(options) => explain(&options),
@@ -119,7 +122,8 @@ fn other_task(task: Task, interrupt: Interrupt) -> Result<u8, Failure> {
             Ok(0)
         }
         Task::Revert { unit, yes, root } => {
-            let prompt = Prompt { yes: if yes { Yes::Given } else { Yes::NotGiven }, interrupt };
+            let prompt =
+                Prompt { yes: if yes { Yes::Given } else { Yes::NotGiven }, interrupt: interrupt()? };
             let ending = if unit.contains('/') {
                 undo::revert_file(Path::new(&unit), &prompt)?
             } else {

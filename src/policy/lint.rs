@@ -2,12 +2,14 @@
 //! what keeps the service from starting. What single words do wrong is found where they are read ([`super::filter`]).
 
 use super::filter::FILTER;
+use super::restriction::protects_hostname;
 use super::{Action, Filter, Policy, errno_name};
 use crate::finding::{Code, Finding};
 use crate::unit::{SANDBOX, Setting, Unit, parse_boolean};
 
 /// Those of them that take a boolean and nothing else.
-const BOOLEANS: [&str; 10] = [
+const BOOLEANS: [&str; 11] = [
+    "PrivateDevices",
     "MemoryDenyWriteExecute",
     "RestrictRealtime",
     "RestrictSUIDSGID",
@@ -29,7 +31,11 @@ pub(super) fn lint(unit: &Unit, policy: &Policy) -> Vec<Finding> {
     out.extend(no_filter(unit, &policy.filter));
     out.extend(cannot_start(unit, policy));
     out.extend(unit.settings.iter().filter_map(misplaced));
-    out.extend(BOOLEANS.iter().flat_map(|name| unit.service(name)).filter_map(not_a_boolean));
+    let boolean = |line: &&Setting| parse_boolean(&line.value.text).is_some();
+    let hostname = |line: &&Setting| protects_hostname(&line.value.text, policy.systemd).is_some();
+    let booleans = BOOLEANS.iter().flat_map(|name| unit.service(name)).filter(|line| !boolean(line));
+    let hostnames = unit.service("ProtectHostname").filter(|line| !hostname(line));
+    out.extend(booleans.chain(hostnames).map(not_a_boolean));
     out
 }
 
@@ -117,9 +123,7 @@ fn misplaced(setting: &Setting) -> Option<Finding> {
     (section != "Service").then(|| Finding::warning(Code::WrongSection, message, place))
 }
 
-fn not_a_boolean(setting: &Setting) -> Option<Finding> {
-    let text = setting.value.text.as_str();
-    let message = format!("'{text}' is neither yes nor no: the line is ignored");
-    let bad = parse_boolean(text).is_none();
-    bad.then(|| Finding::warning(Code::BadBoolean, message, Some(setting.value.whole())))
+fn not_a_boolean(setting: &Setting) -> Finding {
+    let message = format!("'{}' is neither yes nor no: this systemd ignores the line", setting.value.text);
+    Finding::warning(Code::BadBoolean, message, Some(setting.value.whole()))
 }

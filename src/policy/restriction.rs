@@ -8,7 +8,7 @@ use super::namespaces::{NamespaceType, Namespaces};
 use super::{Action, Because, Decision, Token};
 use crate::finding::Finding;
 use crate::syscalls::{Arch, Call, Groups};
-use crate::unit::Unit;
+use crate::unit::{Unit, parse_boolean};
 
 /// One setting with the filter it installs.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl Restriction {
         };
         let group = |name| of_group(groups, name);
         [
-            protect_hostname(unit),
+            protect_hostname(unit, groups.systemd),
             restrict_address_families(
                 &AddressFamilies::evaluate(unit, groups.systemd, findings),
                 groups.systemd,
@@ -147,10 +147,29 @@ fn of_group(groups: &Groups, name: &str) -> Vec<Rule> {
     members.filter(|call| groups.knows(call)).map(|call| Rule::new(call, EPERM, &[])).collect()
 }
 
+/// From this version on (seen on 262, not on 257), `ProtectHostname=` also takes `private`, which installs no filter,
+/// and a host name behind a colon.
+const PRIVATE_HOSTNAME_FROM: u32 = 258;
+
+/// Whether a value of `ProtectHostname=` turns the filter on; nothing: it is no value.
+pub(super) fn protects_hostname(text: &str, systemd: u32) -> Option<bool> {
+    if systemd < PRIVATE_HOSTNAME_FROM {
+        return parse_boolean(text);
+    }
+    match text.split_once(':').map_or(text, |(mode, _)| mode) {
+        "" | "private" => Some(false),
+        mode => parse_boolean(mode),
+    }
+}
+
 /// `seccomp_protect_hostname()`
-fn protect_hostname(unit: &Unit) -> Option<Restriction> {
+fn protect_hostname(unit: &Unit, systemd: u32) -> Option<Restriction> {
+    let lines = unit.service("ProtectHostname").rev();
+    let mut read = lines.filter_map(|line| Some((line, protects_hostname(&line.value.text, systemd)?)));
+    let (line, _) = read.next().filter(|(_, on)| *on)?;
+    let token = Token { text: line.value.text.clone(), setting: "ProtectHostname", span: line.value.whole() };
     Some(Restriction {
-        token: turned_on(unit, "ProtectHostname")?,
+        token,
         forbids: "changing the host name",
         filters: true,
         rules: vec![Rule::new("sethostname", EPERM, &[]), Rule::new("setdomainname", EPERM, &[])],

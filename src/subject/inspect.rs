@@ -99,6 +99,15 @@ fn of_manager(manager: &dyn Manager, name: UnitName) -> Result<Inspected, Failur
     let version = manager.version().map_err(failure)?;
     let Examined { mut state, mut unit } = Unit::examine(&Root::default(), &name, version);
     let loaded = status.load_state == "loaded";
+    match (status.load_state.as_str(), &state) {
+        ("not-found", _) => state = LoadState::NotFound,
+        ("masked", _) => state = LoadState::Masked(status.fragment.clone().unwrap_or_default()),
+        (bad @ ("bad-setting" | "error"), LoadState::Loaded | LoadState::NotFound) => {
+            let message = format!("systemd does not load it ({bad}; `systemctl status {name}` tells why)");
+            state = LoadState::Broken { place: name.to_string(), message };
+        }
+        _ => {}
+    }
     if let (true, Some(fragment)) = (loaded, &status.fragment) {
         let real = UnitName::parse(&status.id).unwrap_or_else(|_| name.clone());
         unit = managed::load(real, fragment, &status.drop_ins, version).map_err(load_failure)?;

@@ -207,13 +207,19 @@ pub(super) fn groups(version: u32, findings: &mut Vec<Finding>) -> Result<Groups
 pub(super) fn adopt(judged: &mut Judged, status: &UnitStatus) {
     let findings = &mut judged.unit.findings;
     let (allow, names) = &status.filter;
-    let (_, theirs_alone) = judged.policy.filter.adopt(*allow, names);
-    if !theirs_alone.is_empty() {
-        let message = format!(
-            "the manager's filter holds names that the unit files do not explain: {}",
-            crate::plan::list(theirs_alone.iter().take(8))
-        );
-        findings.push(Finding::note(Code::PolicyDiffers, message, None));
+    let (ours_alone, theirs_alone) = judged.policy.filter.adopt(*allow, names);
+    let few = |names: &[String]| match names {
+        few if few.len() <= 8 => crate::plan::list(few),
+        many => format!("{} and {} more", many.get(..8).unwrap_or_default().join(", "), many.len() - 8),
+    };
+    for (names, what) in [
+        (theirs_alone, "the manager's filter holds names that the unit files do not explain"),
+        (ours_alone, "the manager's filter does not hold names that the unit files put there"),
+    ] {
+        if !names.is_empty() {
+            let message = format!("{what}: {}", few(&names));
+            findings.push(Finding::warning(Code::PolicyDiffers, message, None));
+        }
     }
 }
 

@@ -60,6 +60,9 @@ pub struct ForbiddenRow {
     pub action: String,
     /// Their names.
     pub calls: Vec<String>,
+    /// Why, where no token decided.
+    #[serde(skip)]
+    otherwise_because: &'static str,
     /// The groups that are forbidden as a whole, and the calls beside them.
     #[serde(skip)]
     summary: Vec<String>,
@@ -260,6 +263,10 @@ fn forbidden(judged: &Judged) -> Vec<ForbiddenRow> {
             calls.sort_unstable();
             ForbiddenRow {
                 action: decision.action.to_string(),
+                otherwise_because: match decision.because {
+                    Because::Unknown => "this systemd does not know these calls",
+                    _ => "the manager says so, and the files do not tell why",
+                },
                 summary: summary(judged, &calls),
                 decided_by: token_row(&decision, &calls),
                 calls,

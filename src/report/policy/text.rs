@@ -115,7 +115,7 @@ fn forbidden(row: &ForbiddenRow, people: &People) -> String {
     if let Some(token) = &row.decided_by {
         out.push_str(&placed(token, &token.words, people));
     } else {
-        out.push_str("systemd does not know, and lets fail:\n");
+        let _ = writeln!(out, "{}:", row.otherwise_because);
     }
     let label = if row.action == "kills" { "killed" } else { &row.action };
     out + &listed(label, &row.summary, people.width)
