@@ -178,7 +178,7 @@ impl Code {
     pub fn advice(self) -> &'static str {
         match self {
             Code::BadLine => "Remove the line, or begin it with # if it is a comment",
-            Code::BadSetting => "Correct the value: systemd refuses the unit",
+            Code::BadSetting => "Correct it: what follows does not count, and a unit file is refused",
             Code::BadSection => "Close the bracket, so that the rest of the file counts",
             Code::InvalidUtf8 => "Save the file as UTF-8, so that the rest of it counts",
             Code::LineTooLong => "Split the line",

@@ -22,9 +22,12 @@
 //! | [`manager`] | the service manager over D-Bus |
 //! | [`subject`] | the three kinds of things that are repaired |
 //! | [`report`] | text for people, JSON for scripts |
+//! | [`explain`] | what somebody pasted, to what it means |
+//! | [`finding`] | what is wrong with somebody's unit, with a stable code and a place |
 //! | [`recipe`] | the line above |
 //! | [`ending`] | how a run ends, and why it can end without a repair |
-//! | [`explain`] | what somebody pasted, to what it means |
+//! | [`cli`], [`run`], [`undo`] | the command line, and the commands beside repairing |
+//! | [`root`], [`interrupt`] | reading below a root folder; signals |
 
 // report::output prints, and survives a closed pipe
 #![warn(clippy::print_stdout, clippy::print_stderr)]

@@ -159,7 +159,7 @@ fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
         notices(&page);
         return inspected.judged().map(|_| 0); // what systemctl shows of a unit that is not there is no answer
     }
-    let judged = inspected.judged()?;
+    let judged = if options.lint { inspected.faulted()? } else { inspected.judged()? };
     let page = PolicyPage::new(&judged, &options.unit, &calls);
     let people = People::default();
     let text = match (options.lint, options.place.json) {

@@ -44,6 +44,16 @@ pub struct Inspected {
 }
 
 impl Inspected {
+    /// The unit with all that is wrong with it: that systemd refuses it is a finding, too.
+    pub fn faulted(mut self) -> Result<Judged, Failure> {
+        let LoadState::Broken { place, message } = &self.state else {
+            return self.judged();
+        };
+        let message = format!("{place}: {message}: systemd refuses to load the unit");
+        self.judged.unit.findings.push(Finding::error(Code::BadSetting, message, None));
+        Ok(self.judged)
+    }
+
     /// The unit, if there is one to judge: also a masked one, which is then a finding.
     pub fn judged(mut self) -> Result<Judged, Failure> {
         if let LoadState::Masked(path) = &self.state {
