@@ -12,9 +12,10 @@ mod happened;
 pub mod knowledge;
 pub mod parse;
 mod unit;
-mod words;
+pub mod words;
 
 pub use call::{CallRow, Fallback, FamilyRow, GroupSize, Level, NumberRow, RiskRow};
+pub use closest::{closest, closest_call};
 pub use group::{GroupRow, HighRisk};
 pub use happened::RecordRow;
 pub use parse::{Pasted, Place, Question};
@@ -208,7 +209,7 @@ fn unknown(text: &Untrusted) -> Topic {
     let dots = if cut.len() < plain.len() { "…" } else { "" };
     let what = if plain.starts_with(['@', '~']) { "system call or group" } else { "system call" };
     let shown = Untrusted::new(cut);
-    let closest = closest::to(&plain);
+    let closest = closest::closest(&plain);
     let meant = closest.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default();
     let mut topic = Topic::unknown(format!("'{shown}{dots}' is no {what} that unitfix knows{meant}"));
     topic.closest = closest;

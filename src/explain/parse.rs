@@ -1,7 +1,7 @@
 //! What somebody pasted, to questions. Pure, in one pass over a bounded text: whatever is in it, this returns.
 
 use super::knowledge;
-use super::words::{arch, call_at, filter_words, pair, short};
+use super::words::{architecture, call_at, filter_words, pair, short};
 use crate::evidence::{Untrusted, record};
 use crate::syscalls::Arch;
 use crate::unit::UnitName;
@@ -221,7 +221,7 @@ fn cut_record(words: &[&str]) -> Option<Question> {
     let call = value(["syscall=", "si_syscall="])?;
     let place = match value(["arch=", "si_arch="]) {
         None => Place::Anywhere,
-        Some(text) => arch(text).map_or_else(|| Place::Foreign(short(text)), Place::On),
+        Some(text) => architecture(text).map_or_else(|| Place::Foreign(short(text)), Place::On),
     };
     call_at(call, place)
 }

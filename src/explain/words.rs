@@ -13,13 +13,15 @@ pub(super) fn pair(words: &[&str]) -> Option<Question> {
         _ => return None,
     };
     [parts, (parts.1, parts.0)].into_iter().find_map(|(place, call)| {
-        let place = Place::On(arch(place.strip_prefix("arch=").unwrap_or(place))?);
+        let place = Place::On(architecture(place.strip_prefix("arch=").unwrap_or(place))?);
         call_at(call.strip_prefix("syscall=").unwrap_or(call), place)
     })
 }
 
-/// An architecture, as systemd, the kernel's records, uname, Debian or strace call it.
-pub(super) fn arch(text: &str) -> Option<Arch> {
+/// An architecture, as systemd, the kernel's records, uname, Debian or strace call it: `x86-64`, `amd64`, `x86_64`,
+/// `i386`, `aarch64`, `c000003e`, `AUDIT_ARCH_X86_64`, in any case.
+#[must_use]
+pub fn architecture(text: &str) -> Option<Arch> {
     let text = text.strip_prefix("AUDIT_ARCH_").unwrap_or(text).to_ascii_lowercase();
     if let Some(known) = Arch::from_systemd_name(&text) {
         return Some(known);
@@ -36,7 +38,9 @@ pub(super) fn arch(text: &str) -> Option<Arch> {
     }
 }
 
-fn number(text: &str) -> Option<u32> {
+/// The number of a call as people and records write it: decimal, hexadecimal behind `0x`, or -1.
+#[must_use]
+pub fn number(text: &str) -> Option<u32> {
     if text == "-1" {
         return Some(u32::MAX); // what a tracer puts there to skip a call
     }
@@ -46,8 +50,10 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
-/// The name of a call that exists, without what C, the kernel and tracers put around it.
-fn name(text: &str) -> Option<String> {
+/// The name of a call that exists on some architecture, without what C, the kernel and tracers put around it:
+/// `SETRLIMIT`, `SYS_setrlimit`, `__NR_setrlimit`, `__x64_sys_setrlimit`, `setrlimit(2)`.
+#[must_use]
+pub fn name(text: &str) -> Option<String> {
     let known = |name: &str| {
         knowledge::call(name).is_some() || Arch::ALL.iter().any(|arch| arch.number(name).is_some())
     };
