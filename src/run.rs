@@ -148,10 +148,11 @@ fn notices(page: &PolicyPage) {
 }
 
 fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
-    let calls: Result<Vec<_>, String> = options.calls.iter().map(|text| parse_call(text)).collect();
-    let calls = calls.map_err(Failure::Usage)?.concat();
     let place = Whereabouts { root: options.place.root.map(Root::new), systemd: options.systemd };
     let inspected = inspect(&options.unit, &place)?;
+    let groups = &inspected.judged.groups;
+    let calls: Result<Vec<_>, String> = options.calls.iter().map(|text| parse_call(text, groups)).collect();
+    let calls = calls.map_err(Failure::Usage)?.concat();
     if options.show {
         let Judged { unit, groups, .. } = &inspected.judged;
         output::result(&show(unit, groups).to_string());

@@ -1,6 +1,9 @@
 //! `unitfix policy`: what a unit's settings let every call do, as one value.
 
+mod asked;
 mod text;
+
+pub use asked::{Asked, parse_call};
 
 use super::{FindingRow, SCHEMA, TokenRow};
 use crate::evidence::Untrusted;
@@ -391,36 +394,4 @@ impl CaseRow {
         };
         CaseRow { action, errno, words, when, decided_by: TokenRow::of(decision, call), single }
     }
-}
-
-/// A call that somebody asked about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// The call.
-    pub call: Call,
-    /// Its architecture was named, too.
-    pub of_its_architecture: bool,
-}
-
-/// What somebody wrote, as calls: a name, which every architecture of this kernel may have, or a number; or either
-/// behind an architecture and a colon.
-pub fn parse_call(text: &str) -> Result<Vec<Asked>, String> {
-    let shown = || Untrusted::new(text).to_string();
-    let of_its_architecture = text.contains(':');
-    let asked = |arch, number| Asked { call: Call { arch, number }, of_its_architecture };
-    let (archs, word): (Vec<Arch>, &str) = match text.split_once(':') {
-        Some((arch, word)) => match Arch::from_systemd_name(arch) {
-            Some(arch) => (vec![arch], word),
-            None => return Err(format!("'{}' names no architecture that unitfix knows", shown())),
-        },
-        None => (Arch::of_this_kernel().to_vec(), text),
-    };
-    if let Ok(number) = word.parse() {
-        return Ok(vec![asked(archs.first().copied().unwrap_or(Arch::native()), number)]);
-    }
-    let calls: Vec<Asked> = archs.iter().filter_map(|arch| Some(asked(*arch, arch.number(word)?))).collect();
-    if calls.is_empty() {
-        return Err(format!("no system call of this kernel's architectures is named '{}'", shown()));
-    }
-    Ok(calls)
 }
