@@ -53,7 +53,7 @@ fn stale_unit(bed: &Bed) {
     let page = |line: &str| {
         format!(
             "mount: kills the process\n  because  /etc/systemd/system/stale.service:3:19\n             \
-             {line}\n                               ^^^^^ mount is named here\nswapon: allowed\n  because  \
+             {line}\n                               ^^^^^ mount is named here\n\nswapon: allowed\n  because  \
              /etc/systemd/system/stale.service:3:18\n             {line}\n                              ^^^^^^ \
              swapon is not on this list of what is forbidden\n"
         )
