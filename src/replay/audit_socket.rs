@@ -218,7 +218,9 @@ fn control_group(process: &Path) -> Option<String> {
     let of = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).filter(|path| *path != "/");
     // the order matters where both exist: with cgroup v1, systemd puts processes into its named hierarchy
     let named = text.lines().find_map(|line| line.split_once(":name=systemd:")).map(|(_, path)| path);
-    of("0::").or(named).map(str::to_owned)
+    // of a zombie, whose group was removed after it (Documentation/admin-guide/cgroup-v2.rst, "Processes")
+    let path = of("0::").or(named)?;
+    Some(path.strip_suffix(" (deleted)").unwrap_or(path).to_owned())
 }
 
 /// The name of a process's parent, if that is in the same control group: else it is the manager.
@@ -231,4 +233,25 @@ fn parent(process: &Path, proc_root: &Path, cgroup: &str) -> Option<Untrusted> {
         .ok()
         .filter(|_| control_group(&folder).as_deref() == Some(cgroup))?;
     Some(Untrusted::new(comm.strip_suffix(b"\n").unwrap_or(&comm)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_group_of_a_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |text: &str| {
+            std::fs::write(folder.path().join("cgroup"), text).unwrap();
+            control_group(folder.path())
+        };
+        let unit = Some("/system.slice/v.service".to_owned());
+        assert_eq!(read("0::/system.slice/v.service\n"), unit);
+        // a zombie, whose unit has ended
+        assert_eq!(read("0::/system.slice/v.service (deleted)\n"), unit);
+        assert_eq!(read("5:devices:/\n1:name=systemd:/system.slice/v.service\n0::/\n"), unit);
+        assert_eq!(read("0::/\n"), None);
+        assert_eq!(control_group(Path::new("/nonexistent")), None);
+    }
 }
