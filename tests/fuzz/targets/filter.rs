@@ -5,7 +5,9 @@ use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use unitfix::policy::Policy;
 use unitfix::policy::show::{PROPERTIES, show};
+use unitfix::report::{People, PolicyPage};
 use unitfix::seccomp::bpf;
+use unitfix::subject::Judged;
 use unitfix::syscalls::{Arch, Call, Groups};
 use unitfix::unit::{SourceFile, Unit, UnitName};
 
@@ -23,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let mut text = b"[Service]\n".to_vec();
     text.extend_from_slice(bytes);
-    unit.add_drop_in(SourceFile::new("/fuzz.service.d/50.conf", text));
+    unit.add_drop_in(SourceFile::new("/fuzz.service.d/\u{1b}[31m\n.conf", text));
     let version = bytes.first().copied().unwrap_or_default();
     let groups = &GROUPS[usize::from(version) % GROUPS.len()];
     let policy = Policy::evaluate(&unit, groups);
@@ -37,6 +39,11 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(show(&unit, groups).properties.len(), PROPERTIES.len());
     // a thousand times slower than the rest
     if bytes.len() % 32 == 0 {
+        let judged = Judged { unit, groups: groups.clone(), policy: policy.clone() };
+        let page = PolicyPage::new(&judged, "fuzz", &[]);
+        for text in [page.text(&People::default()), page.lint_text(&People::default())] {
+            assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+        }
         let program = bpf::compile(&policy, bpf::OnDenied::Enforce);
         assert!(program.len() <= 4096, "BPF_MAXINSNS");
     }
