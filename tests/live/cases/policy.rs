@@ -47,8 +47,14 @@ fn shows_what_systemctl_shows(bed: &Bed) {
 
 /// The manager still enforces what it read, and both commands say so.
 fn stale_unit(bed: &Bed) {
-    let text = |filter: &str| format!("[Service]\nExecStart=/bin/true\nSystemCallFilter={filter}\n");
+    let text = |filter: &str| {
+        format!(
+            "[Service]\nExecStart=/bin/true\nSystemCallFilter={filter}\nType=oneshot\nRemainAfterExit=yes\n"
+        )
+    };
     bed.install_unit("stale.service", &text("~mount"));
+    // what is not active is forgotten, and read anew when somebody asks
+    bed.run(&["systemctl", "start", "stale.service"]);
     let enforced = bed.unitfix(&["policy", "stale", "mount", "swapon"]);
     let page = |line: &str| {
         format!(
