@@ -94,7 +94,7 @@ unitfix explain 160 arm64              or by its number\n  \
 unitfix explain @resources             a group of them\n  \
 unitfix explain 31/SYS                 how a process ended\n  \
 unitfix explain setrlimit --unit docuum.service\n  \
-journalctl -b -g SECCOMP | unitfix explain    the denied calls of a log\n\n\
+journalctl -b -g 'type=1326|SECCOMP auid' | unitfix explain\n\n\
 Exit status: 0 explained; 2 unknown, or usage.")]
 pub struct Explain {
     /// An audit line, a line of systemd's, a call's name or number, a word of SystemCallFilter=, an @group, an exit

@@ -200,11 +200,9 @@ fn explain(options: &Explain) -> Result<u8, Failure> {
     let unit = judged.as_ref().map(|judged| (label.as_str(), &judged.policy));
     let repair = options.repair_command();
     let explanation = explain::explain(&pasted, explain::Context { groups, unit, repair: repair.as_deref() });
-    if options.json {
-        let text = serde_json::to_string_pretty(&explanation).map_err(|e| Failure::System(e.to_string()))?;
-        output::result(&(text + "\n"));
-    } else {
-        output::result(&People::default().explanation(&explanation));
+    let stale = |code: Code| matches!(code, Code::PolicyDiffers | Code::UnreadableDropIn);
+    for finding in judged.iter().flat_map(|judged| &judged.unit.findings).filter(|f| stale(f.code)) {
+        output::message(&format!("unitfix: {}\n", finding.message));
     }
     let unknown: Vec<_> = explanation.topics.iter().filter(|t| t.kind == explain::Kind::Unknown).collect();
     for topic in unknown.iter().take(UNKNOWN_SHOWN) {
@@ -212,6 +210,12 @@ fn explain(options: &Explain) -> Result<u8, Failure> {
     }
     if unknown.len() > UNKNOWN_SHOWN {
         output::message(&format!("unitfix: {} more are unknown\n", unknown.len() - UNKNOWN_SHOWN));
+    }
+    if options.json {
+        let text = serde_json::to_string_pretty(&explanation).map_err(|e| Failure::System(e.to_string()))?;
+        output::result(&(text + "\n"));
+    } else {
+        output::result(&People::default().explanation(&explanation));
     }
     Ok(explanation.exit_status)
 }
@@ -226,16 +230,24 @@ fn pasted_text(words: &[OsString]) -> Result<Vec<u8>, Failure> {
     if words.is_empty() && input.is_terminal() {
         return Ok(Vec::new());
     }
-    let mut text = Vec::new();
-    let limit = u64::try_from(explain::parse::PASTE_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    input
-        .take(limit)
-        .read_to_end(&mut text)
-        .map_err(|error| Failure::System(format!("standard input: {error}")))?;
-    if text.len() > explain::parse::PASTE_MAX {
-        output::message("unitfix: only the first 256 KiB are read; --log of a repair reads whole logs\n");
+    let (text, cut) =
+        last_of(input.lock()).map_err(|error| Failure::System(format!("standard input: {error}")))?;
+    if cut {
+        output::message("unitfix: only the newest 256 KiB count; --log of a repair reads whole logs\n");
     }
     Ok(text)
+}
+
+/// What is read last of a stream, from the start of a line; and whether anything before it was left out.
+fn last_of(mut stream: impl Read) -> std::io::Result<(Vec<u8>, bool)> {
+    const KEPT: usize = explain::parse::PASTE_MAX + 1; // what stands before tells whether a line starts
+    let mut text = Vec::new();
+    let step = u64::try_from(KEPT).unwrap_or(u64::MAX);
+    while stream.by_ref().take(step).read_to_end(&mut text)? > 0 {
+        text.drain(..text.len().saturating_sub(KEPT));
+    }
+    let cut = text.len() == KEPT;
+    Ok((explain::parse::newest(&text).to_vec(), cut))
 }
 
 fn root_of(folder: Option<PathBuf>) -> Root {

@@ -1,15 +1,19 @@
 //! What happened: a record of the kernel, a signal, an exit status, a core dump.
 
+use super::parse::Records;
 use super::{Context, Kind, Topic, call, knowledge, unit};
 use crate::evidence::record::{NOBODY_LOGGED_IN, Record};
 use crate::evidence::{Effect, Process, Untrusted};
-use crate::syscalls::Arch;
+use crate::policy::Policy;
+use crate::syscalls::{Arch, Call};
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
 /// What the kernel wrote, as far as it matters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecordRow {
+    /// How many records there are of this call of this program; the rest is of the last.
+    pub count: usize,
     /// When, in microseconds since the epoch.
     pub time: Option<u64>,
     /// The process; 0 where the line does not tell.
@@ -28,12 +32,21 @@ pub struct RecordRow {
     pub action: Option<u32>,
 }
 
+impl RecordRow {
+    /// Whether the filter let the call pass and only asked for the record.
+    #[must_use]
+    pub fn was_let_pass(&self) -> bool {
+        self.action.is_some_and(|action| action & 0xffff_0000 == 0x7ffc_0000) // SECCOMP_RET_LOG
+    }
+}
+
 /// What a filter does, for someone who has never heard of it.
 const WHAT_A_FILTER_IS: &str = "A system call is how a program asks the kernel for something: to open a file, to start \
     a process, to set a limit. A unit's SystemCallFilter= says which of them its programs may make.";
 
 /// Explain a record.
-pub(super) fn record(record: &Record, context: Context) -> Topic {
+pub(super) fn record(records: &Records, context: Context) -> Topic {
+    let record = &records.last;
     let name = record.call.map(|call| call.to_string());
     let what =
         name.unwrap_or_else(|| format!("number {} of architecture {:x}", record.number, record.audit_arch));
@@ -63,10 +76,14 @@ pub(super) fn record(record: &Record, context: Context) -> Topic {
         }
         None => format!("{who} made the system call {what}, and a filter took notice of it."),
     };
-    let mut notes = record_notes(record);
+    let killed = record.effect() == Some(Effect::Killed);
+    let allowing =
+        context.unit.filter(|(_, policy)| killed && record.call.is_some_and(|c| allows(policy, c)));
+    let mut notes = record_notes(record, allowing.map(|(label, _)| label));
     notes.append(&mut topic.notes);
     topic.notes = notes;
     topic.record = Some(RecordRow {
+        count: records.count(),
         time: record.time_us,
         pid: record.pid,
         user: Some(record.uid),
@@ -89,9 +106,21 @@ fn nameless(record: &Record, context: Context) -> Topic {
     topic
 }
 
-fn record_notes(record: &Record) -> Vec<String> {
+/// Whether a policy lets a call pass, whatever its arguments are.
+fn allows(policy: &Policy, call: Call) -> bool {
+    let answer = policy.answer(call);
+    !answer.otherwise.denies() && answer.for_arguments.iter().all(|entry| !entry.decision.denies())
+}
+
+/// `allowing` is a unit that was named and whose policy lets the call pass.
+fn record_notes(record: &Record, allowing: Option<&str>) -> Vec<String> {
     let mut out = Vec::new();
     match record.effect() {
+        Some(Effect::Killed) if allowing.is_some() => out.push(format!(
+            "{} allows this call as it is now, so it was another unit's process, a sandbox that the program put \
+             around itself, or the unit's filter was another one at that time.",
+            allowing.unwrap_or_default()
+        )),
         Some(Effect::Killed) => out.push(
             "The SystemCallFilter= of its unit, or a sandbox of its own, says which calls it may make, and this one \
              is not among them."
@@ -156,8 +185,7 @@ pub(super) fn signal(signal: Signal, process: Option<&str>, unit: Option<&str>) 
     let mut topic = Topic::new(Kind::Signal, summary);
     topic.notes.push(WHAT_A_FILTER_IS.to_owned());
     topic.notes.push(
-        "This does not tell which call it was. The kernel's record does, a line with type=1326 or SECCOMP: journalctl \
-         -b -g 'type=1326|SECCOMP auid' shows those that the journal has."
+        "This does not tell which call it was. The kernel's record does, a line with type=1326 or SECCOMP."
             .to_owned(),
     );
     topic
@@ -216,6 +244,7 @@ pub(super) fn core_dump(pid: u32, comm: &Untrusted) -> Topic {
          the program made a system call that its filter forbids."
     ));
     topic.record = Some(RecordRow {
+        count: 1,
         time: None,
         pid,
         user: None,

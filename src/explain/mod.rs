@@ -10,6 +10,7 @@ mod closest;
 mod group;
 mod happened;
 pub mod knowledge;
+mod next;
 pub mod parse;
 mod unit;
 pub mod words;
@@ -18,6 +19,7 @@ pub use call::{CallRow, Fallback, FamilyRow, GroupSize, Level, NumberRow, RiskRo
 pub use closest::{closest, closest_call};
 pub use group::{GroupRow, HighRisk};
 pub use happened::RecordRow;
+pub use next::{Next, RECIPE};
 pub use parse::{Pasted, Place, Question};
 pub use unit::{VerdictRow, verdict};
 
@@ -91,15 +93,6 @@ pub struct Topic {
     pub closest: Option<String>,
 }
 
-/// A command to run next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Next {
-    /// The command line; capitals stand for what the reader has to put there.
-    pub command: String,
-    /// What it does.
-    pub does: String,
-}
-
 /// Whose groups and policy count.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
@@ -144,7 +137,7 @@ pub fn explain(pasted: &Pasted, context: Context) -> Explanation {
     Explanation {
         schema: SCHEMA,
         unitfix: env!("CARGO_PKG_VERSION"),
-        next: next(&topics, unit.as_deref(), context),
+        next: next::next(&topics, unit.as_deref(), context),
         topics,
         unit,
         exit_status: if unknown { 2 } else { 0 },
@@ -153,7 +146,7 @@ pub fn explain(pasted: &Pasted, context: Context) -> Explanation {
 
 fn topic(question: &Question, unit: Option<&str>, context: Context) -> Topic {
     match question {
-        Question::Record(record) => happened::record(record, context),
+        Question::Record(records) => happened::record(records, context),
         Question::Signal { signal, process } => happened::signal(*signal, *process, unit),
         Question::Exit(status) => happened::exit(*status),
         Question::CoreDump { pid, comm } => happened::core_dump(*pid, comm),
@@ -166,6 +159,11 @@ fn topic(question: &Question, unit: Option<&str>, context: Context) -> Topic {
             let entry =
                 entry.as_ref().map(|entry| entry_words(entry, &format!("the calls of {name}"), "one"));
             Topic { entry, ..group::group(name, context) }
+        }
+        Question::UnknownArchitecture(text) => {
+            let known: Vec<String> = Arch::ALL.iter().map(ToString::to_string).collect();
+            let known = crate::plan::list(known);
+            Topic::unknown(format!("unknown architecture '{text}'; known are: {known}"))
         }
         Question::Unknown(text) => unknown(text),
     }
@@ -230,43 +228,5 @@ fn call_of(name: &str, place: &Place) -> Option<Call> {
 fn architectures() -> Vec<Arch> {
     let mut out = Arch::of_this_kernel().to_vec();
     out.extend(Arch::ALL.into_iter().filter(|arch| !Arch::of_this_kernel().contains(arch)));
-    out
-}
-
-/// What to do next, after what was explained first.
-fn next(topics: &[Topic], unit: Option<&str>, context: Context) -> Vec<Next> {
-    let step = |command: String, does: &str| Next { command, does: does.to_owned() };
-    let mut known = topics.iter().filter(|topic| topic.kind != Kind::Unknown);
-    let Some(first) = known.next() else { return Vec::new() };
-    let mut out = Vec::new();
-    if known.next().is_some() || first.kind == Kind::Group {
-        out.push(step("unitfix explain CALL".to_owned(), "tells more about one of these calls"));
-    }
-    let shown = unit.unwrap_or("UNIT");
-    if !first.filter && first.kind == Kind::Record {
-        return out;
-    }
-    if !first.filter {
-        out.push(step(format!("journalctl -b -u {shown}"), "shows what it printed before"));
-        return out;
-    }
-    let pid = first.record.as_ref().map(|record| record.pid).filter(|pid| *pid > 0);
-    match first.kind {
-        _ if unit.is_some() => {}
-        Kind::Record | Kind::CoreDump => out.extend(pid.map(|pid| {
-            step(format!("coredumpctl info {pid}"), "names the unit it belonged to, if it dumped core")
-        })),
-        Kind::Call if out.is_empty() => {
-            let name = first.call.as_ref().map_or("CALL", |call| call.name.as_str());
-            out.push(step(format!("unitfix explain {name} --unit UNIT"), "shows the line that forbids it"));
-        }
-        _ => {}
-    }
-    let allowed =
-        context.unit.is_some() && !topics.iter().flat_map(|topic| &topic.policy).any(|row| row.denied);
-    if !(allowed && first.call.is_some()) && first.kind != Kind::Group {
-        let repair = context.repair.map_or_else(|| format!("sudo unitfix {shown}"), str::to_owned);
-        out.push(step(repair, "finds what it is denied, and repairs it"));
-    }
     out
 }

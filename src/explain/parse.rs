@@ -1,13 +1,14 @@
 //! What somebody pasted, to questions. Pure, in one pass over a bounded text: whatever is in it, this returns.
 
 use super::knowledge;
-use super::words::{architecture, call_at, filter_words, pair, short};
+use super::words::{architecture, call_at, filter_words, foreign, pair, short};
 use crate::evidence::{Untrusted, record};
 use crate::syscalls::Arch;
 use crate::unit::UnitName;
 use nix::sys::signal::Signal;
+use std::collections::BTreeSet;
 
-/// No more than this is looked at.
+/// No more than this is looked at: the end of what was pasted.
 pub const PASTE_MAX: usize = 256 * 1024;
 
 /// A longer line is cut: no record is longer, and no line of a person.
@@ -16,7 +17,7 @@ const LINE_MAX: usize = 32 * 1024;
 /// A line of more words is a sentence, or another program's output, rather than a list of calls.
 const WORDS_MAX: usize = 64;
 
-/// So many lines are read as anything but records: more of them are a log.
+/// So many lines, the last ones, are read as anything but records: more of them are a log.
 const LINES_OF_WORDS: usize = 200;
 
 /// So many questions are kept.
@@ -34,8 +35,8 @@ pub struct Pasted {
 /// One thing that is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// A whole record of the kernel.
-    Record(Box<record::Record>),
+    /// Whole records of the kernel, of one call of one program.
+    Record(Box<Records>),
     /// The end of a process by a signal.
     Signal {
         /// The signal.
@@ -75,8 +76,47 @@ pub enum Question {
         /// As a word of `SystemCallFilter=`.
         entry: Option<Entry>,
     },
+    /// A call of an architecture of which nothing is known.
+    UnknownArchitecture(Untrusted),
     /// None of these.
     Unknown(Untrusted),
+}
+
+/// Records of one call of one program, to which the same happened each time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Records {
+    /// The last of them.
+    pub last: record::Record,
+    /// The times and numbers of those that have them: one event may stand in a log in two forms.
+    events: BTreeSet<(u64, u64)>,
+    /// How many there are without.
+    unstamped: usize,
+}
+
+impl Records {
+    fn one(record: record::Record) -> Self {
+        let events: BTreeSet<_> = record.time_us.zip(record.serial).into_iter().collect();
+        Records { unstamped: usize::from(events.is_empty()), events, last: record }
+    }
+
+    /// How many events they are of, at least.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.events.len().max(self.unstamped)
+    }
+
+    fn same(&self, other: &Records) -> bool {
+        let key = |of: &Records| (of.last.audit_arch, of.last.number, of.last.code);
+        key(self) == key(other) && self.last.comm == other.last.comm
+    }
+
+    fn add(&mut self, mut other: Records) {
+        self.events.append(&mut other.events);
+        self.unstamped += other.unstamped;
+        if other.last.time_us >= self.last.time_us {
+            self.last = other.last;
+        }
+    }
 }
 
 /// Of which architecture a call is.
@@ -122,18 +162,11 @@ impl Question {
             }
             Question::Signal { .. } | Question::Exit(_) => Telling::Cause,
             Question::CoreDump { .. } => Telling::CoreDump,
-            Question::Number { .. } | Question::Name { .. } | Question::Group { .. } => Telling::Words,
+            Question::Number { .. }
+            | Question::Name { .. }
+            | Question::Group { .. }
+            | Question::UnknownArchitecture(_) => Telling::Words,
             Question::Unknown(_) => Telling::Nothing,
-        }
-    }
-
-    /// Whether another question asks for the same; of a record, only its call counts.
-    fn same(&self, other: &Question) -> bool {
-        match (self, other) {
-            (Question::Record(a), Question::Record(b)) => {
-                (a.audit_arch, a.number) == (b.audit_arch, b.number)
-            }
-            (a, b) => a == b,
         }
     }
 }
@@ -142,17 +175,17 @@ impl Question {
 #[must_use]
 pub fn parse(text: &[u8]) -> Pasted {
     let mut pasted = Pasted::default();
-    let lines = text.get(..PASTE_MAX).unwrap_or(text).split(|b| matches!(b, b'\n' | b'\r' | 0));
+    let lines = newest(text).split(|b| matches!(b, b'\n' | b'\r' | 0));
     let lines = lines.map(|line| line.get(..LINE_MAX).unwrap_or(line).trim_ascii());
-    for (at, bytes) in lines.filter(|line| !line.is_empty()).enumerate() {
+    let lines: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
+    let log = lines.len().saturating_sub(LINES_OF_WORDS);
+    for (at, bytes) in lines.into_iter().enumerate() {
         let text = String::from_utf8_lossy(bytes);
         if pasted.unit.is_none() {
             pasted.unit = unit(&text);
         }
-        for question in line(bytes, &text, at < LINES_OF_WORDS) {
-            if pasted.questions.len() < QUESTIONS_MAX && !pasted.questions.iter().any(|q| q.same(&question)) {
-                pasted.questions.push(question);
-            }
+        for question in line(bytes, &text, at >= log) {
+            keep(&mut pasted.questions, question);
         }
     }
     pasted.questions.sort_by_key(Question::telling);
@@ -166,9 +199,37 @@ pub fn parse(text: &[u8]) -> Pasted {
     pasted
 }
 
+/// Add a question, if it is not there yet; records of the same are counted.
+fn keep(questions: &mut Vec<Question>, mut question: Question) {
+    if let Question::Record(new) = &mut question {
+        let known = questions.iter_mut().find_map(|q| match q {
+            Question::Record(known) if known.same(new) => Some(known),
+            _ => None,
+        });
+        if let Some(known) = known {
+            known.add((**new).clone());
+            return;
+        }
+    }
+    if questions.len() < QUESTIONS_MAX && !questions.contains(&question) {
+        questions.push(question);
+    }
+}
+
+/// The end of a text that is too long, from the start of a line: the newest of a log.
+#[must_use]
+pub fn newest(text: &[u8]) -> &[u8] {
+    let Some(start) = text.len().checked_sub(PASTE_MAX).filter(|start| *start > 0) else { return text };
+    let (before, kept) = text.split_at(start);
+    match kept.iter().position(|b| *b == b'\n') {
+        Some(end) if before.last() != Some(&b'\n') => kept.get(end + 1..).unwrap_or_default(),
+        _ => kept,
+    }
+}
+
 fn line(bytes: &[u8], text: &str, words_too: bool) -> Vec<Question> {
     if let Some(record) = whole_record(bytes, text) {
-        return vec![Question::Record(Box::new(record))];
+        return vec![Question::Record(Box::new(Records::one(record)))];
     }
     if !words_too {
         return Vec::new();
@@ -182,7 +243,7 @@ fn line(bytes: &[u8], text: &str, words_too: bool) -> Vec<Question> {
     if words.len() > WORDS_MAX {
         return vec![unknown()];
     }
-    if let Some(question) = pair(&words) {
+    if let Some(question) = pair(&words).or_else(|| foreign(&words)) {
         return vec![question];
     }
     let questions = filter_words(&words);
@@ -284,197 +345,4 @@ fn unit(text: &str) -> Option<UnitName> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::syscalls::Groups;
-    use proptest::prelude::*;
-    use std::sync::LazyLock;
-
-    const TASK: &str = "auid=4294967295 uid=0 gid=0 ses=4294967295 pid=537 comm=\"docker\" \
-        exe=\"/usr/bin/docker\" sig=31 arch=c000003e syscall=160 compat=0 ip=0x433079 code=0x80000000";
-
-    fn one(text: &str) -> Question {
-        let mut questions = parse(text.as_bytes()).questions;
-        assert_eq!(questions.len(), 1, "{text}: {questions:?}");
-        questions.remove(0)
-    }
-
-    fn on(arch: Arch, number: u32) -> Question {
-        Question::Number { number, place: Place::On(arch) }
-    }
-
-    fn sigsys(process: Option<&'static str>) -> Question {
-        Question::Signal { signal: Signal::SIGSYS, process }
-    }
-
-    fn named(name: &str) -> Question {
-        Question::Name { name: name.to_owned(), place: Place::Anywhere, entry: None }
-    }
-
-    #[test]
-    fn whole_records_in_every_form() {
-        let stamp = "audit(1795462747.021:142): ";
-        for line in [
-            format!("{stamp}{TASK}"),
-            format!("type=SECCOMP msg={stamp}{TASK}"),
-            format!("node=a type=1326 msg={stamp}{TASK}\u{1d}ARCH=x86_64 SYSCALL=setrlimit"),
-            format!("[ 2873.312703] audit: type=1326 {stamp}{TASK}"),
-            format!("Nov 23 19:39:07 host kernel: audit: type=1326 {stamp}{TASK}"),
-            format!("Nov 23 19:39:07 host audit[537]: SECCOMP {TASK}"),
-            format!("SECCOMP {}", TASK.replace('"', "")),
-        ] {
-            let Question::Record(record) = one(&line) else { panic!("{line}") };
-            assert_eq!((record.pid, record.number), (537, 160), "{line}");
-            assert_eq!(record.comm.to_string(), "docker", "{line}");
-        }
-    }
-
-    #[test]
-    fn a_name_cannot_pass_for_the_rest_of_a_record() {
-        let hostile = TASK.replace("\"docker\"", "\"syscall=175\"");
-        let Question::Record(record) = one(&format!("SECCOMP {hostile}")) else { panic!() };
-        assert_eq!(record.number, 160);
-        // cut off, so that only the pieces count
-        assert_eq!(one("comm=\"a\" syscall=175 arch=c000003e syscall=160"), on(Arch::X86_64, 160));
-    }
-
-    #[test]
-    fn pieces_of_records() {
-        assert_eq!(one("arch=40000003 syscall=75"), on(Arch::X86, 75));
-        assert_eq!(one("sig=31 arch=c000003e syscall=160 compat=0"), on(Arch::X86_64, 160));
-        let place = Place::Foreign("c0000015".to_owned());
-        assert_eq!(one("arch=c0000015 syscall=75"), Question::Number { number: 75, place });
-        assert_eq!(one("syscall=160"), Question::Number { number: 160, place: Place::Anywhere });
-        let strace = "--- SIGSYS {si_signo=SIGSYS, si_code=SYS_SECCOMP, si_syscall=__NR_setrlimit, \
-            si_arch=AUDIT_ARCH_X86_64} ---";
-        let place = Place::On(Arch::X86_64);
-        assert_eq!(one(strace), Question::Name { name: "setrlimit".to_owned(), place, entry: None });
-    }
-
-    #[test]
-    fn ways_to_say_that_it_was_killed() {
-        let main = "host systemd[1]: docuum.service: Main process exited, code=dumped, status=31/SYS";
-        assert_eq!(one(main), sigsys(Some("main")));
-        assert_eq!(parse(main.as_bytes()).unit.unwrap().as_str(), "docuum.service");
-        for text in [
-            "31/SYS",
-            "status=31/SYS",
-            "SIGSYS",
-            "Bad system call (core dumped)",
-            "SIGSYS: bad system call",
-            "Main PID: 5 (code=dumped, signal=SYS)",
-            "       Signal: 31 (SYS)",
-            "+++ killed by SIGSYS (core dumped) +++",
-        ] {
-            assert_eq!(one(text), sigsys(None), "{text}");
-        }
-        assert_eq!(one("11/SEGV"), Question::Signal { signal: Signal::SIGSEGV, process: None });
-        for (text, status) in [("228/SECCOMP", 228), ("status=1/FAILURE", 1), ("status=159", 159)] {
-            assert_eq!(one(text), Question::Exit(status), "{text}");
-        }
-        let dumped = "systemd-coredump[9]: Process 123 (a (b) of c) of user 0 dumped core.";
-        assert_eq!(one(dumped), Question::CoreDump { pid: 123, comm: Untrusted::new("a (b) of c") });
-    }
-
-    #[test]
-    fn numbers_with_and_without_an_architecture() {
-        for text in ["160", "0xa0", "0XA0"] {
-            assert_eq!(one(text), Question::Number { number: 160, place: Place::Anywhere }, "{text}");
-        }
-        for text in ["x86-64:160", "160 x86_64", "amd64 160", "c000003e 160", "0xc000003e 0xa0", "x86-64/160"]
-        {
-            assert_eq!(one(text), on(Arch::X86_64, 160), "{text}");
-        }
-        assert_eq!(one("160 arm64"), on(Arch::Arm64, 160));
-        let place = Place::On(Arch::Arm64);
-        assert_eq!(one("arm64 uname"), Question::Name { name: "uname".to_owned(), place, entry: None });
-        assert!(matches!(one("99999999999999999999"), Question::Unknown(_)));
-    }
-
-    #[test]
-    fn names_as_people_and_tools_write_them() {
-        for text in [
-            "setrlimit",
-            "SETRLIMIT",
-            "SYS_setrlimit",
-            "__NR_setrlimit",
-            "setrlimit(2)",
-            "__x64_sys_setrlimit",
-        ] {
-            assert_eq!(one(text), named("setrlimit"), "{text}");
-        }
-        assert_eq!(one("@Resources"), Question::Group { name: "@resources".to_owned(), entry: None });
-        assert_eq!(
-            parse(b"setrlimit fchown, clone3").questions,
-            ["setrlimit", "fchown", "clone3"].map(named)
-        );
-        assert!(matches!(one("setrlmit"), Question::Unknown(_)));
-        assert!(matches!(one("the open call failed"), Question::Unknown(_)));
-        assert!(parse(b" \n\t\r\n").questions.is_empty());
-    }
-
-    #[test]
-    fn words_of_a_filter() {
-        let entry = |question: &Question| match question {
-            Question::Name { entry, .. } | Question::Group { entry, .. } => entry.clone().unwrap(),
-            other => panic!("{other:?}"),
-        };
-        let found = entry(&one("~setrlimit:EPERM"));
-        assert_eq!((found.inverted, found.errno.as_deref()), (true, Some("EPERM")));
-        let found = entry(&one("setrlimit:kill"));
-        assert_eq!((found.inverted, found.errno.as_deref()), (false, Some("kill")));
-        let list = parse(b"SystemCallFilter=~@privileged setrlimit").questions;
-        assert!(list.iter().all(|question| entry(question).inverted), "{list:?}");
-    }
-
-    #[test]
-    fn of_many_lines_those_that_tell_most_count() {
-        let text =
-            format!("Process 1 (a) of user 0 dumped core.\nSECCOMP {TASK}\nsetrlimit\nSECCOMP {TASK}\n");
-        assert!(matches!(one(&text), Question::Record(_)));
-        assert_eq!(one("Process 1 (a) of user 0 dumped core.\nSignal: 31 (SYS)\n#0 0x00 n/a"), sigsys(None));
-    }
-
-    #[test]
-    fn a_flood_ends_soon() {
-        let begun = std::time::Instant::now();
-        for line in ["a ", "open ", "comm=", "status=", "SECCOMP auid=", "1\n", "~:@ ", "Process of dumped "]
-        {
-            let pasted = parse(line.repeat(PASTE_MAX).as_bytes());
-            assert!(pasted.questions.len() <= QUESTIONS_MAX, "{line}");
-        }
-        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
-    }
-
-    fn explained(pasted: &Pasted) -> crate::explain::Explanation {
-        static GROUPS: LazyLock<Groups> = LazyLock::new(|| Groups::from_rules(252).unwrap());
-        crate::explain::explain(pasted, crate::explain::Context { groups: &GROUPS, unit: None, repair: None })
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let pasted = parse(&bytes);
-            let _ = explained(&pasted);
-        }
-
-        #[test]
-        fn pieces_of_what_is_known_are_survived(
-            words in proptest::collection::vec(
-                proptest::sample::select(vec![
-                    "arch=", "c000003e", "syscall=", "160", "-1", "~", "@", "@resources", ":", "EPERM", "/", "SYS", " ",
-                    "comm=", "\"", "exe=", "SECCOMP auid=1", "type=1326", "audit(", "\n", "(", ")", "Process", "dumped",
-                    "of", "status=", "signal=", "0x", "4294967295", "setrlimit", "x32", "\u{1b}[31m", "é",
-                ]),
-                0..30,
-            )
-        ) {
-            let pasted = parse(words.concat().as_bytes());
-            let explanation = explained(&pasted);
-            let people = crate::report::People { zone: jiff::tz::TimeZone::UTC, width: 80 };
-            let text = people.explanation(&explanation);
-            let raw = text.contains('\u{1b}') && !console::colors_enabled();
-            prop_assert!(!raw);
-        }
-    }
-}
+mod tests;

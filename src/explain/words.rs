@@ -18,6 +18,36 @@ pub(super) fn pair(words: &[&str]) -> Option<Question> {
     })
 }
 
+/// The beginnings of what systemd, uname and Debian call the architectures that unitfix does not know.
+const FOREIGN: [&str; 16] = [
+    "mips", "s390", "ppc", "powerpc", "sparc", "loong", "parisc", "hppa", "alpha", "m68k", "ia64", "sh4",
+    "riscv32", "arc", "tilegx", "cris",
+];
+
+/// A number, or a name, with a word that can only be an architecture, and is none that unitfix knows.
+pub(super) fn foreign(words: &[&str]) -> Option<Question> {
+    let parts = match words {
+        [one] => one.split_once(':')?,
+        [one, two] => (one.trim_end_matches([':', ',']), *two),
+        _ => return None,
+    };
+    [parts, (parts.1, parts.0)].into_iter().find_map(|(place, call)| {
+        let letters = place.starts_with(|c: char| c.is_ascii_alphabetic())
+            && place.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+        let plain = place.to_ascii_lowercase();
+        let listed = FOREIGN.iter().any(|known| plain.starts_with(known));
+        let nothing_else = || {
+            number(call).is_some()
+                && name(place).is_none()
+                && crate::policy::parse_action(place).is_none()
+                && super::closest_call(place).is_none()
+        };
+        let called = number(call).is_some() || name(call).is_some();
+        let found = letters && called && name(place).is_none() && (listed || nothing_else());
+        found.then(|| Question::UnknownArchitecture(Untrusted::new(short(place))))
+    })
+}
+
 /// An architecture, as systemd, the kernel's records, uname, Debian or strace call it: `x86-64`, `amd64`, `x86_64`,
 /// `i386`, `aarch64`, `c000003e`, `AUDIT_ARCH_X86_64`, in any case.
 #[must_use]

@@ -7,6 +7,7 @@ use crate::explain::{
 };
 use crate::syscalls::Arch;
 use console::style;
+use jiff::Timestamp;
 use std::fmt::Write as _;
 
 /// How wide the labels at the left are.
@@ -105,8 +106,21 @@ impl People {
         who.extend(record.user.map(|user| format!("user {user}")));
         who.retain(|word| !word.is_empty());
         let mut rows = vec![("who", who.join(", "))];
-        rows.extend(record.time.map(|time| ("when", self.time(time))));
+        rows.extend(self.when_recorded(record).map(|when| ("when", when)));
         rows
+    }
+
+    /// When it was, and how often; with the time zone, as the record may be of another machine.
+    fn when_recorded(&self, record: &RecordRow) -> Option<String> {
+        let time = record.time.and_then(|time| Timestamp::from_microsecond(i64::try_from(time).ok()?).ok());
+        let time = time.map(|time| {
+            time.to_zoned_datetime(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %z").to_string()
+        });
+        match (record.count, time) {
+            (0 | 1, time) => time,
+            (n, None) => Some(format!("{n} times")),
+            (n, Some(time)) => Some(format!("{n} times, last at {time}")),
+        }
     }
 
     /// What a unit does, with the words that decide.
@@ -136,6 +150,10 @@ impl People {
             let call = topic.call.as_ref();
             if let Some(sentence) = call.map(CallRow::sentence).filter(|s| *s != topic.summary) {
                 out.push_str(&fill_from("  ", &sentence, self.columns(), "  "));
+            }
+            let record = topic.record.as_ref().filter(|record| record.count > 1);
+            if let Some(when) = record.and_then(|record| self.when_recorded(record)) {
+                out.push_str(&fill_from("  ", &format!("{when}."), self.columns(), "  "));
             }
             if let Some(entry) = &topic.entry {
                 out.push_str(&fill_from("  ", entry, self.columns(), "  "));
