@@ -65,14 +65,19 @@ impl Root {
 
     /// The bytes of a regular file (or nothing, of `/dev/null`), links followed.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        // a FIFO or a device is not even opened
+        let stat = fstat(self.open(path, OFlag::O_PATH)?)?;
+        if is_null_device(&stat) {
+            return Ok(Vec::new());
+        }
+        let irregular = || io::Error::other("this is not a regular file");
+        if file_type(&stat) != SFlag::S_IFREG {
+            return Err(irregular());
+        }
         let file = File::from(self.open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?);
         let meta = file.metadata()?;
         if !meta.is_file() {
-            let stat = fstat(&file)?;
-            if is_null_device(&stat) {
-                return Ok(Vec::new());
-            }
-            return Err(io::Error::other("this is not a regular file"));
+            return Err(irregular());
         }
         if meta.len() > SIZE_MAX {
             return Err(io::Error::other("this file is larger than 16 MiB"));
@@ -80,6 +85,13 @@ impl Root {
         let mut bytes = Vec::new();
         file.take(SIZE_MAX).read_to_end(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// How many bytes the regular file holds that a path leads to, if it leads to one.
+    #[must_use]
+    pub fn size(&self, path: &Path) -> Option<u64> {
+        let stat = self.open(path, OFlag::O_PATH).and_then(fstat).ok()?;
+        (file_type(&stat) == SFlag::S_IFREG).then(|| u64::try_from(stat.st_size).unwrap_or_default())
     }
 
     /// When the file that a path leads to was last changed or put there (ctime), in microseconds since the epoch.

@@ -4,6 +4,7 @@ use crate::change::{Prompt, Yes};
 use crate::cli::{Cli, Explain, PolicyOptions, Repair, Task};
 use crate::ending::Ending;
 use crate::explain;
+use crate::finding::Code;
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
 use crate::policy::show::show;

@@ -35,7 +35,7 @@ impl Case {
     fn unit(&self, service: &str) -> Unit {
         let path = self.path("case@one.service");
         fs::write(&path, format!("[Service]\n{service}\n")).unwrap();
-        Unit::at_path(&path, 252).unwrap()
+        Unit::at_path(&path, 252).unwrap().unit
     }
 
     fn options(&self) -> Options {

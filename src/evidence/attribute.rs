@@ -208,7 +208,7 @@ mod tests {
 
     fn policy(lines: &str) -> Policy {
         let fragment = SourceFile::new("x.service", format!("[Service]\n{lines}\n"));
-        let settings = syntax::parse(&fragment).settings;
+        let settings = syntax::parse_as(&fragment, u32::MAX).settings;
         let name = UnitName::parse("x.service").unwrap();
         let unit = Unit { name, fragment, drop_ins: Vec::new(), settings, findings: Vec::new() };
         Policy::evaluate(&unit, &Groups::from_rules(252).unwrap())

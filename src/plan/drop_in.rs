@@ -141,9 +141,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.service");
         std::fs::write(&path, "[Service]\nExecStart=/bin/true\n").unwrap();
-        let mut unit = Unit::at_path(&path, 252).unwrap();
+        let mut unit = Unit::at_path(&path, 252).unwrap().unit;
         for (path, text) in drop_ins {
-            unit.add_drop_in(crate::unit::SourceFile::new(*path, text.as_bytes()));
+            unit.add_drop_in(crate::unit::SourceFile::new(*path, text.as_bytes()), 252);
         }
         unit
     }

@@ -128,11 +128,12 @@ impl Plan {
         if more.is_empty() { parts.join(" and ") } else { format!("{} ({more}{fewer})", parts.join(" and ")) }
     }
 
-    /// The unit as it would be with a drop-in in the place of an earlier one of unitfix's own.
+    /// The unit as it would be with a drop-in in the place of an earlier one of unitfix's own, read by the
+    /// rules of this major version of systemd.
     #[must_use]
-    pub fn applied(unit: &Unit, drop_in: &DropIn) -> Unit {
+    pub fn applied(unit: &Unit, drop_in: &DropIn, version: u32) -> Unit {
         let mut after = unit.without_drop_in(drop_in.replaces.as_deref());
-        after.add_drop_in(crate::unit::SourceFile::new(&drop_in.path, drop_in.text.as_bytes()));
+        after.add_drop_in(crate::unit::SourceFile::new(&drop_in.path, drop_in.text.as_bytes()), version);
         after
     }
 }

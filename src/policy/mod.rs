@@ -211,7 +211,7 @@ mod tests {
     /// A unit of one file, whose line 1 is the header of the section.
     pub(super) fn unit(lines: &str) -> Unit {
         let fragment = SourceFile::new("/etc/systemd/system/x.service", format!("[Service]\n{lines}\n"));
-        let settings = syntax::parse(&fragment).settings;
+        let settings = syntax::parse_as(&fragment, u32::MAX).settings;
         let name = UnitName::parse("x.service").unwrap();
         Unit { name, fragment, drop_ins: vec![], settings, findings: vec![] }
     }

@@ -209,7 +209,7 @@ mod tests {
 
     fn policy(settings: &str, systemd: u32) -> Policy {
         let fragment = SourceFile::new("x.service", format!("[Service]\n{settings}\n"));
-        let settings = syntax::parse(&fragment).settings;
+        let settings = syntax::parse_as(&fragment, u32::MAX).settings;
         let name = UnitName::parse("x").unwrap();
         let unit = Unit { name, fragment, drop_ins: vec![], settings, findings: vec![] };
         Policy::evaluate(&unit, &Groups::from_rules(systemd).unwrap())

@@ -28,7 +28,9 @@ impl UnitFile {
             return Err(Failure::Usage(format!("there is no file {}", path.display())));
         }
         let version = installed_version().unwrap_or_else(Groups::newest_version);
-        let mut unit = Unit::at_path(path, version).map_err(load_failure)?;
+        let examined = Unit::at_path(path, version).map_err(load_failure)?;
+        let name = examined.unit.name.clone();
+        let mut unit = examined.loaded(&name).map_err(load_failure)?;
         let groups = groups(version, &mut unit.findings)?;
         Ok(UnitFile { path: path.to_owned(), below, judged: Judged::new(unit, groups)?, options })
     }
@@ -112,7 +114,7 @@ impl Subject for UnitFile {
     }
 
     fn prove(&self, plan: &Plan, drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
-        let unit = Plan::applied(&self.judged.unit, drop_in);
+        let unit = Plan::applied(&self.judged.unit, drop_in, self.judged.groups.systemd);
         let policy = Policy::evaluate(&unit, &self.judged.groups);
         let observation = local::prove(&unit, &policy, &self.local());
         self.interrupted()?;

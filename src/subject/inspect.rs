@@ -76,9 +76,10 @@ pub fn inspect(asked: &str, place: &Whereabouts) -> Result<Inspected, Failure> {
             return Err(Failure::Usage(format!("there is no file {asked}")));
         }
         let groups = groups_at(place)?;
-        let unit = Unit::at_path(Path::new(asked), groups.systemd).map_err(load_failure)?;
+        let Examined { state, unit } =
+            Unit::at_path(Path::new(asked), groups.systemd).map_err(load_failure)?;
         let name = unit.name.clone();
-        return Ok(Inspected { state: LoadState::Loaded, judged: Judged::of(unit, groups), name });
+        return Ok(Inspected { state, judged: Judged::of(unit, groups), name });
     }
     let name = UnitName::parse(asked).map_err(|e| Failure::Usage(e.to_string()))?;
     if place.root.is_some() || place.systemd.is_some() {

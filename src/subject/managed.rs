@@ -12,7 +12,7 @@ use crate::replay::session::{self, Standing};
 use crate::replay::{AuditSocket, Observation, Outcome, Replay, ReplayError, Via};
 use crate::root::Root;
 use crate::syscalls::Groups;
-use crate::unit::{LoadError, Unit, UnitName};
+use crate::unit::{Examined, LoadError, LoadState, Unit, UnitName};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -133,8 +133,8 @@ impl<'a> ManagedUnit<'a> {
     }
 }
 
-/// Load a unit from the manager's own list of files. Where that is what unitfix finds too, what it noticed on the way
-/// (drop-ins that are not read) is kept.
+/// Load a unit that the manager has loaded, from the manager's own list of files. Where unitfix finds the same files and
+/// can load them, what it noticed on the way (drop-ins that are not read) is kept.
 pub(super) fn load(
     name: UnitName,
     fragment: &Path,
@@ -142,9 +142,13 @@ pub(super) fn load(
     version: u32,
 ) -> Result<Unit, LoadError> {
     let root = Root::default();
-    let found = Unit::examine(&root, &name, version).unit;
+    let Examined { state, unit: found } = Unit::examine(&root, &name, version);
     let same = found.fragment.path == fragment && found.drop_ins.iter().map(|f| &f.path).eq(drop_ins);
-    if same { Ok(found) } else { Unit::load(&root, name, fragment, drop_ins, version) }
+    if same && state == LoadState::Loaded {
+        Ok(found)
+    } else {
+        Unit::load(&root, name, fragment, drop_ins, version)
+    }
 }
 
 /// Whether the manager loaded it, and if not, why nothing can be done.
@@ -325,7 +329,7 @@ impl Subject for ManagedUnit<'_> {
     }
 
     fn put_in_force(&self, plan: &Plan, drop_in: &DropIn) -> Result<Verdict, Failure> {
-        let unit = Plan::applied(&self.judged.unit, drop_in);
+        let unit = Plan::applied(&self.judged.unit, drop_in, self.judged.groups.systemd);
         let mut policy = Policy::evaluate(&unit, &self.judged.groups);
         let socket = AuditSocket::open(&self.options.proc_root)
             .and_then(|mut socket| socket.check(&self.options.proc_root).map(|()| socket));

@@ -1,10 +1,10 @@
 //! Which drop-ins a unit has, and in which order: `unit_file_find_dropin_paths()` in src/shared/dropin.c.
 
-use super::search::{NameMap, directories};
+use super::search::{NameMap, directories, is_link_seen};
 use super::{SourceFile, UnitName, syntax};
 use crate::finding::{Code, Finding};
-use crate::root::Kind;
-use std::collections::BTreeMap;
+use crate::root::{Kind, Root};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -35,45 +35,102 @@ impl NameMap {
     /// The drop-ins of a unit, in the order in which they apply. For one file name the first directory wins, and
     /// whatever it holds there (an empty file, a dangling link, a directory) hides the others.
     pub(super) fn drop_ins(&self, name: &UnitName, aliases: &[UnitName]) -> (Vec<PathBuf>, Vec<Finding>) {
-        let mut chosen: BTreeMap<OsString, Vec<PathBuf>> = BTreeMap::new();
-        let mut findings = Vec::new();
+        let mut choice = Choice::new(&self.root, self.version);
         for directory in self.drop_in_directories(name, aliases) {
             if self.ignored_links.contains(&directory) {
-                if self.root.list(&directory).unwrap_or_default().iter().any(|file| is_drop_in(file)) {
-                    let message = format!(
-                        "{} is a relative link, which systemd ignores: the drop-ins in it are not read",
-                        directory.display()
-                    );
-                    findings.push(Finding::warning(Code::RelativeDropInDirectory, message, None));
-                }
-                continue;
-            }
-            if !self.folders.contains(&directory) {
-                continue;
-            }
-            let Some(directory) = self.root.resolve(&directory) else { continue };
-            match self.root.list(&directory) {
-                Ok(files) => {
-                    for file in files.into_iter().filter(|f| is_drop_in(f)) {
-                        let path = directory.join(&file);
-                        chosen.entry(file).or_default().push(path);
-                    }
-                }
-                Err(error) => {
-                    let message = format!("{}: {error}", directory.display());
-                    findings.push(Finding::warning(Code::UnreadableDropIn, message, None));
-                }
+                choice.ignore(&directory);
+            } else if let Some(directory) = self.root.resolve(&directory) {
+                choice.add(&directory);
             }
         }
+        choice.finish()
+    }
+
+    /// Every directory that holds drop-ins of these names, highest priority first. For each directory of the
+    /// search path: the unit's own, its template's, then ever shorter prefixes; the type's own come last.
+    fn drop_in_directories(&self, name: &UnitName, aliases: &[UnitName]) -> Vec<PathBuf> {
+        let (mut out, mut seen) = (Vec::new(), BTreeSet::new());
+        let mut add = |names: Vec<String>| {
+            let there: Vec<String> = names.into_iter().filter(|f| self.folder_names.contains(f)).collect();
+            for path in directories(self.version).flat_map(|d| there.iter().map(move |f| d.join(f))) {
+                let is_there = self.folders.contains(&path) || self.ignored_links.contains(&path);
+                if is_there && seen.insert(path.clone()) {
+                    out.push(path);
+                }
+            }
+        };
+        for name in std::iter::once(name).chain(aliases) {
+            add(folders_of(name.prefix(), name.instance()));
+        }
+        add(vec!["service.d".to_owned()]);
+        out
+    }
+}
+
+/// The drop-ins in the directory beside a unit file that was given by its path.
+pub(super) fn beside(root: &Root, directory: &Path, version: u32) -> (Vec<PathBuf>, Vec<Finding>) {
+    let mut choice = Choice::new(root, version);
+    if root.kind(directory) == Some(Kind::Link) && !is_link_seen(root, directory, version) {
+        choice.ignore(directory);
+    } else {
+        choice.add(directory);
+    }
+    choice.finish()
+}
+
+/// The drop-ins that count, from directories in the order of their priority.
+struct Choice<'a> {
+    root: &'a Root,
+    version: u32,
+    /// Where each file name stands, highest priority first.
+    paths: BTreeMap<OsString, Vec<PathBuf>>,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Choice<'a> {
+    fn new(root: &'a Root, version: u32) -> Self {
+        Choice { root, version, paths: BTreeMap::new(), findings: Vec::new() }
+    }
+
+    /// A directory that the manager passes over.
+    fn ignore(&mut self, directory: &Path) {
+        if self.root.list(directory).unwrap_or_default().iter().any(|file| is_drop_in(file)) {
+            let message = format!(
+                "{} is a relative link, which systemd ignores: the drop-ins in it are not read",
+                directory.display()
+            );
+            self.findings.push(Finding::warning(Code::RelativeDropInDirectory, message, None));
+        }
+    }
+
+    fn add(&mut self, directory: &Path) {
+        match self.root.list(directory) {
+            Ok(files) => {
+                for file in files.into_iter().filter(|f| is_drop_in(f)) {
+                    let path = directory.join(&file);
+                    self.paths.entry(file).or_default().push(path);
+                }
+            }
+            Err(error) => {
+                let message = format!("{}: {error}", directory.display());
+                self.findings.push(Finding::warning(Code::UnreadableDropIn, message, None));
+            }
+        }
+    }
+
+    fn finish(mut self) -> (Vec<PathBuf>, Vec<Finding>) {
         let mut drop_ins = Vec::new();
-        for paths in chosen.into_values() {
+        for paths in std::mem::take(&mut self.paths).into_values() {
             let Some((first, hidden)) = paths.split_first() else { continue };
             match self.mask(first) {
                 None => drop_ins.push(first.clone()),
-                Some(mask) => findings.extend(self.masked(first, mask, hidden)),
+                Some(mask) => {
+                    let finding = self.masked(first, mask, hidden);
+                    self.findings.extend(finding);
+                }
             }
         }
-        (drop_ins, findings)
+        (drop_ins, self.findings)
     }
 
     /// Why nothing can be read from a drop-in, or nothing where it can.
@@ -112,37 +169,19 @@ impl NameMap {
             Finding::warning(Code::MaskedDropIn, message, span)
         })
     }
-
-    /// Every directory that can hold drop-ins of these names, highest priority first. For each directory of the
-    /// search path: the unit's own, its template's, then ever shorter prefixes; the type's own come last.
-    fn drop_in_directories(&self, name: &UnitName, aliases: &[UnitName]) -> Vec<PathBuf> {
-        let mut out = Vec::new();
-        for name in std::iter::once(name).chain(aliases) {
-            let mut folders = Vec::new();
-            add_folders(&mut folders, name.prefix(), name.instance());
-            out.extend(directories(self.version).flat_map(|d| folders.iter().map(move |f| d.join(f))));
-        }
-        out.extend(directories(self.version).map(|d| d.join("service.d")));
-        out
-    }
 }
 
-/// The directories of a name: its own, those of its template, then those of the next shorter prefix, which keeps the
-/// instance.
-fn add_folders(folders: &mut Vec<String>, prefix: &str, instance: Option<&str>) {
-    let at = instance.map(|instance| format!("@{instance}")).unwrap_or_default();
-    folders.push(format!("{prefix}{at}.service.d"));
-    if instance.is_some_and(|instance| !instance.is_empty()) {
-        folders.push(format!("{prefix}@.service.d"));
-        add_shorter(folders, prefix, None);
-    }
-    add_shorter(folders, prefix, instance);
-}
-
-fn add_shorter(folders: &mut Vec<String>, prefix: &str, instance: Option<&str>) {
-    if let Some(shorter) = shorter(prefix) {
-        add_folders(folders, shorter, instance);
-    }
+/// The directories of a name: its own, those of its template, then those of ever shorter prefixes; first those without
+/// the instance, then those with it, each followed by its template's.
+fn folders_of(prefix: &str, instance: Option<&str>) -> Vec<String> {
+    let instance = instance.filter(|instance| !instance.is_empty());
+    let shorter: Vec<&str> = std::iter::successors(shorter(prefix), |prefix| self::shorter(prefix)).collect();
+    let plain = shorter.iter().map(|prefix| format!("{prefix}.service.d"));
+    let Some(instance) = instance else {
+        return std::iter::once(format!("{prefix}.service.d")).chain(plain).collect();
+    };
+    let both = |prefix: &str| [format!("{prefix}@{instance}.service.d"), format!("{prefix}@.service.d")];
+    both(prefix).into_iter().chain(plain).chain(shorter.iter().flat_map(|prefix| both(prefix))).collect()
 }
 
 /// The prefix up to its last dash, that included. A dash at its end is passed over once; one at its start ends it.
@@ -156,7 +195,7 @@ fn shorter(prefix: &str) -> Option<&str> {
 }
 
 /// Whether a file of a drop-in directory counts: hidden ones do not (`hidden_or_backup_file()`).
-pub(super) fn is_drop_in(file: &OsStr) -> bool {
+fn is_drop_in(file: &OsStr) -> bool {
     file.as_bytes().ends_with(b".conf") && !file.as_bytes().starts_with(b".")
 }
 
@@ -166,9 +205,10 @@ mod tests {
 
     fn folders(name: &str) -> Vec<String> {
         let name = UnitName::parse(name).unwrap();
-        let mut out = Vec::new();
-        add_folders(&mut out, name.prefix(), name.instance());
-        out.iter().map(|f| f.trim_end_matches(".service.d").to_owned()).collect()
+        folders_of(name.prefix(), name.instance())
+            .iter()
+            .map(|f| f.trim_end_matches(".service.d").to_owned())
+            .collect()
     }
 
     #[test]

@@ -37,6 +37,57 @@ pub struct Examined {
     pub unit: Unit,
 }
 
+/// The files of a unit, found or listed by the manager.
+pub(super) struct Files<'a> {
+    /// The unit's own name.
+    pub name: UnitName,
+    /// The unit file.
+    pub fragment: &'a Path,
+    /// The drop-ins in the order in which they apply.
+    pub drop_ins: Vec<PathBuf>,
+    /// What was noticed when the drop-ins were looked for.
+    pub findings: Vec<Finding>,
+    /// The manager has loaded the unit: it has refused nothing in the unit file, whatever unitfix thinks of it.
+    pub is_loaded: bool,
+}
+
+impl Files<'_> {
+    /// Read them as far as systemd of this major version does. Fails if the unit file cannot be read.
+    pub(super) fn examine(self, root: &Root, version: u32) -> std::io::Result<Examined> {
+        let fragment = self.fragment;
+        let masked = root.is_null(fragment) || root.is_device(fragment);
+        let bytes = match root.read(fragment) {
+            Err(_) if masked => Vec::new(),
+            other => other?,
+        };
+        let masked = masked || bytes.is_empty();
+        let mut unit = Unit::empty(self.name, source(root, fragment, bytes));
+        let parsed = syntax::parse_as(&unit.fragment, version);
+        unit.settings = parsed.settings;
+        unit.findings = parsed.findings;
+        let refused = if self.is_loaded { None } else { super::first_refused(&unit.settings, version) };
+        if let Some((at, why)) = refused {
+            let place = unit.settings[at].value.whole().location();
+            unit.settings.truncate(at);
+            let message = format!("{why}: systemd reads this file no further");
+            return Ok(Examined { state: LoadState::Broken { place, message }, unit });
+        }
+        if parsed.broken {
+            let found = unit.findings.pop();
+            let place = found.as_ref().and_then(|f| f.span.as_ref()).map(Span::location).unwrap_or_default();
+            let message = found.map(|f| f.message).unwrap_or_default();
+            return Ok(Examined { state: LoadState::Broken { place, message }, unit });
+        }
+        if !(masked && version >= MASK_HIDES_DROP_INS_FROM) {
+            unit.findings.extend(self.findings);
+            unit.add_drop_ins(root, &self.drop_ins, version);
+        }
+        unit.check_commands();
+        let state = if masked { LoadState::Masked(fragment.to_owned()) } else { LoadState::Loaded };
+        Ok(Examined { state, unit })
+    }
+}
+
 impl Unit {
     /// Load a unit in a root folder as systemd of this major version would, whether it can run or not.
     #[must_use]
@@ -56,50 +107,25 @@ impl Unit {
             }
         };
         let (real, aliases) = map.names_of(name, Some(&fragment));
-        let is_directory = map.root.is_directory(&fragment);
-        let masked = map.root.is_null(&fragment) || map.root.is_device(&fragment);
-        let bytes = match map.root.read(&fragment) {
-            Ok(bytes) => bytes,
-            Err(_) if masked => Vec::new(),
-            Err(error) if is_directory => {
+        let (drop_ins, findings) = map.drop_ins(&real, &aliases);
+        let files = Files { name: real, fragment: &fragment, drop_ins, findings, is_loaded: false };
+        match files.examine(&map.root, map.version) {
+            Ok(mut examined) => {
+                if matches!(examined.state, LoadState::Broken { .. }) {
+                    examined.unit.name = name.clone(); // it is not merged with the unit that it is an alias of
+                }
+                examined
+            }
+            Err(error) if map.root.is_directory(&fragment) => {
                 let state = LoadState::Broken { place: shown_path(&fragment), message: error.to_string() };
-                return Examined { state, unit: Unit::empty(name.clone(), SourceFile::new(fragment, "")) };
+                Examined { state, unit: Unit::empty(name.clone(), SourceFile::new(fragment, "")) }
             }
             Err(error) => {
                 let message = format!("{}: {error}", fragment.display());
                 let finding = Finding::error(Code::UnreadableUnit, message, None);
-                return Examined::without_file(name, vec![finding]);
+                Examined::without_file(name, vec![finding])
             }
-        };
-        let masked = masked || bytes.is_empty();
-        let mut unit = Unit::empty(real, source(&map.root, &fragment, bytes));
-        let mut parsed = syntax::parse_as(&unit.fragment, map.version);
-        unit.settings = parsed.settings;
-        if let Some((at, why)) = super::first_refused(&unit.settings) {
-            let place = unit.settings[at].value.whole().location();
-            unit.settings.truncate(at);
-            unit.findings = parsed.findings;
-            unit.name = name.clone();
-            let message = format!("{why}: systemd reads this file no further");
-            return Examined { state: LoadState::Broken { place, message }, unit };
         }
-        if parsed.broken {
-            let found = parsed.findings.pop();
-            unit.findings = parsed.findings;
-            let place = found.as_ref().and_then(|f| f.span.as_ref()).map(Span::location).unwrap_or_default();
-            let message = found.map(|f| f.message).unwrap_or_default();
-            unit.name = name.clone(); // it is not merged with the unit that it is an alias of
-            return Examined { state: LoadState::Broken { place, message }, unit };
-        }
-        unit.findings = parsed.findings;
-        if !(masked && map.version >= MASK_HIDES_DROP_INS_FROM) {
-            let (drop_ins, findings) = map.drop_ins(&unit.name, &aliases);
-            unit.findings.extend(findings);
-            unit.add_drop_ins(&map.root, &drop_ins, map.version);
-        }
-        unit.check_commands();
-        let state = if masked { LoadState::Masked(fragment) } else { LoadState::Loaded };
-        Examined { state, unit }
     }
 
     fn empty(name: UnitName, fragment: Arc<SourceFile>) -> Self {
@@ -107,10 +133,10 @@ impl Unit {
     }
 
     /// Read drop-ins in this order; those that cannot be read are findings.
-    pub(super) fn add_drop_ins(&mut self, root: &Root, paths: &[PathBuf], version: u32) {
+    fn add_drop_ins(&mut self, root: &Root, paths: &[PathBuf], version: u32) {
         for path in paths {
             match root.read(path) {
-                Ok(bytes) => self.add_drop_in_as(source(root, path, bytes), version),
+                Ok(bytes) => self.add_drop_in(source(root, path, bytes), version),
                 Err(error) => {
                     let message = format!("{}: {error}", path.display());
                     self.findings.push(Finding::warning(Code::UnreadableDropIn, message, None));
@@ -120,7 +146,7 @@ impl Unit {
     }
 
     /// What is wrong with the command lines.
-    pub(super) fn check_commands(&mut self) {
+    fn check_commands(&mut self) {
         for stage in exec::Stage::ALL {
             let found: Vec<_> =
                 self.service(stage.key()).flat_map(|line| exec::parse(stage, line).1).collect();
@@ -154,7 +180,54 @@ impl Examined {
 }
 
 /// A file of the unit, with the time of its last change.
-pub(super) fn source(root: &Root, path: &Path, bytes: Vec<u8>) -> Arc<SourceFile> {
+fn source(root: &Root, path: &Path, bytes: Vec<u8>) -> Arc<SourceFile> {
     let changed = root.changed(path).unwrap_or_default();
     SourceFile::changed_at(path, bytes, changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn names(unit: &Unit) -> Vec<String> {
+        unit.drop_ins.iter().map(|f| f.path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn by_its_path_a_unit_file_is_read_as_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.service");
+        let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        put("a.service", "[Service]\nExecStart=/bin/true\nSystemCallFilter=~mount\n");
+        std::fs::create_dir_all(dir.path().join("real/3.conf")).unwrap();
+        put("real/1.conf", "[Service]\nSystemCallFilter=~bpf\n");
+        put("real/2.conf", "");
+        symlink("/no/such", dir.path().join("real/4.conf")).unwrap();
+        symlink("real", dir.path().join("a.service.d")).unwrap();
+        let old = Unit::at_path(&path, 247).unwrap();
+        assert_eq!((old.state, names(&old.unit)), (LoadState::Loaded, vec!["1.conf".to_owned()]));
+        assert!(old.unit.findings.is_empty(), "{:?}", old.unit.findings);
+        let new = Unit::at_path(&path, 252).unwrap().unit;
+        assert!(names(&new).is_empty());
+        assert_eq!(new.findings[0].code, Code::RelativeDropInDirectory);
+
+        put("a.service", "[Service]\nRootDirectory=x\nSystemCallFilter=~mount\n");
+        let refused = Unit::at_path(&path, 252).unwrap();
+        assert!(matches!(refused.state, LoadState::Broken { .. }));
+        assert!(refused.unit.settings.is_empty());
+        // the manager has loaded it all the same
+        let name = UnitName::parse("a").unwrap();
+        let loaded = Unit::load(&Root::default(), name, &path, &[], 252).unwrap();
+        assert_eq!(loaded.settings.len(), 2);
+
+        put("a.service", "");
+        assert_eq!(Unit::at_path(&path, 252).unwrap().state, LoadState::Masked(path.clone()));
+        std::fs::remove_file(&path).unwrap();
+        symlink("/dev/null", &path).unwrap();
+        assert_eq!(Unit::at_path(&path, 252).unwrap().state, LoadState::Masked(path.clone()));
+        std::fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(Unit::at_path(&path, 252), Err(LoadError::Read { .. })));
+    }
 }

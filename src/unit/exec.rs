@@ -154,7 +154,7 @@ pub fn parse(stage: Stage, setting: &Setting) -> (Vec<Command>, Vec<Finding>) {
 /// Why the manager refuses a command, and reads the file no further: it takes it for a grave mistake unless the
 /// command begins with `-`. (Seen on 247, 252 and 262.)
 #[must_use]
-pub(super) fn refused(setting: &Setting) -> Option<&'static str> {
+pub(super) fn refused(setting: &Setting, _version: u32) -> Option<&'static str> {
     let text = setting.value.text.as_str();
     let mut at = 0;
     while at < text.len() {
@@ -314,7 +314,7 @@ mod tests {
 
     fn commands(value: &str) -> Vec<(String, String, Vec<String>)> {
         let file = SourceFile::new("x.service", format!("[Service]\nExecStart={value}\n"));
-        let parsed = syntax::parse(&file);
+        let parsed = syntax::parse_as(&file, u32::MAX);
         let (commands, _) = parse(Stage::Start, &parsed.settings[0]);
         commands.into_iter().map(|c| (c.prefix_text, c.text, c.words)).collect()
     }
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn an_open_quote_is_a_finding() {
         let file = SourceFile::new("x.service", "[Service]\nExecStart=/bin/a 'b\n");
-        let (commands, findings) = parse(Stage::Start, &syntax::parse(&file).settings[0]);
+        let (commands, findings) = parse(Stage::Start, &syntax::parse_as(&file, u32::MAX).settings[0]);
         assert!(commands.is_empty());
         assert_eq!(findings[0].code, Code::BadQuoting);
     }
@@ -356,7 +356,7 @@ mod tests {
         #[test]
         fn never_panics(value in ".*") {
             let file = SourceFile::new("x.service", format!("[Service]\nExecStart={value}\n"));
-            for setting in syntax::parse(&file).settings {
+            for setting in syntax::parse_as(&file, u32::MAX).settings {
                 let _ = parse(Stage::Start, &setting);
             }
         }

@@ -12,6 +12,7 @@ pub mod specifiers;
 pub mod syntax;
 
 pub use drop_ins::SANDBOX;
+use examine::Files;
 pub use examine::{Examined, LoadState};
 pub use name::{BadName, UnitName};
 pub use search::NameMap;
@@ -95,7 +96,7 @@ impl Unit {
     }
 
     /// Load a unit *file* and the drop-ins in the `.d` directory beside it, as systemd of this major version would.
-    pub fn at_path(path: &Path, version: u32) -> Result<Self, LoadError> {
+    pub fn at_path(path: &Path, version: u32) -> Result<Examined, LoadError> {
         let root = Root::default();
         let read = |error| LoadError::Read { path: path.to_owned(), error };
         let path = std::path::absolute(path).map_err(read)?;
@@ -105,14 +106,12 @@ impl Unit {
             Err(BadName::Template(_, instance)) => UnitName::parse(&instance)?,
             other => other?,
         };
-        let folder = drop_in_folder(&path);
-        let listed = root.list(&folder).map_err(|error| LoadError::Read { path: folder.clone(), error })?;
-        let drop_ins = listed.into_iter().filter(|f| drop_ins::is_drop_in(f));
-        let drop_ins: Vec<PathBuf> = drop_ins.map(|f| folder.join(f)).collect();
-        Unit::load(&root, name, &path, &drop_ins, version)
+        let (drop_ins, findings) = drop_ins::beside(&root, &drop_in_folder(&path), version);
+        let files = Files { name, fragment: &path, drop_ins, findings, is_loaded: false };
+        files.examine(&root, version).map_err(read)
     }
 
-    /// Load a unit from files that are already known, for example from the manager's own list.
+    /// Load a unit that a manager has loaded, from the manager's own list of files.
     pub fn load(
         root: &Root,
         name: UnitName,
@@ -120,37 +119,18 @@ impl Unit {
         drop_ins: &[PathBuf],
         version: u32,
     ) -> Result<Self, LoadError> {
-        let bytes =
-            root.read(fragment).map_err(|error| LoadError::Read { path: fragment.to_owned(), error })?;
-        let fragment = examine::source(root, fragment, bytes);
-        let mut parsed = syntax::parse_as(&fragment, version);
-        if parsed.broken {
-            let found = parsed.findings.pop();
-            return Err(LoadError::Broken {
-                place: found.as_ref().and_then(|f| f.span.as_ref()).map(Span::location).unwrap_or_default(),
-                message: found.map(|f| f.message).unwrap_or_default(),
-            });
-        }
-        let mut unit = Unit {
-            name,
-            fragment,
-            drop_ins: Vec::new(),
-            settings: parsed.settings,
-            findings: parsed.findings,
-        };
-        unit.add_drop_ins(root, drop_ins, version);
-        unit.check_commands();
-        Ok(unit)
+        let asked = name.clone();
+        let files =
+            Files { name, fragment, drop_ins: drop_ins.to_vec(), findings: Vec::new(), is_loaded: true };
+        let read = |error| LoadError::Read { path: fragment.to_owned(), error };
+        files.examine(root, version).map_err(read)?.loaded(&asked)
     }
 
-    /// Add a drop-in behind all others: how a change that is not written yet would look.
-    pub fn add_drop_in(&mut self, file: Arc<SourceFile>) {
-        self.add_drop_in_as(file, u32::MAX);
-    }
-
-    fn add_drop_in_as(&mut self, file: Arc<SourceFile>, version: u32) {
+    /// Add a drop-in behind all others, by the rules of this major version: how a change that is not written yet
+    /// would look.
+    pub fn add_drop_in(&mut self, file: Arc<SourceFile>, version: u32) {
         let mut parsed = syntax::parse_as(&file, version);
-        if let Some((at, why)) = first_refused(&parsed.settings) {
+        if let Some((at, why)) = first_refused(&parsed.settings, version) {
             let message = format!("{why}: systemd reads this drop-in no further");
             let span = Some(parsed.settings[at].value.whole());
             parsed.findings.push(Finding::error(Code::BadSetting, message, span));
@@ -211,8 +191,8 @@ impl Unit {
 }
 
 /// The first setting that the manager refuses, and why.
-fn first_refused(settings: &[Setting]) -> Option<(usize, &'static str)> {
-    settings.iter().enumerate().find_map(|(at, setting)| Some((at, refused::why(setting)?)))
+fn first_refused(settings: &[Setting], version: u32) -> Option<(usize, &'static str)> {
+    settings.iter().enumerate().find_map(|(at, setting)| Some((at, refused::why(setting, version)?)))
 }
 
 /// systemd's booleans (`parse_boolean()`, src/basic/parse-util.c).

@@ -4,7 +4,7 @@
 use super::{Setting, exec, parse_boolean};
 
 /// Why the manager refuses a setting, if it does.
-pub(super) fn why(setting: &Setting) -> Option<&'static str> {
+pub(super) fn why(setting: &Setting, version: u32) -> Option<&'static str> {
     if setting.section != "Service" {
         return None;
     }
@@ -15,7 +15,7 @@ pub(super) fn why(setting: &Setting) -> Option<&'static str> {
         "WorkingDirectory" if is_relative(&['-', '~']) => Some("this path is not absolute"),
         "RootDirectory" | "RootImage" if is_relative(&[]) => Some("this path is not absolute"),
         "DynamicUser" if parse_boolean(text).is_none() => Some("this is neither yes nor no"),
-        key if exec::Stage::ALL.iter().any(|stage| stage.key() == key) => exec::refused(setting),
+        key if exec::Stage::ALL.iter().any(|stage| stage.key() == key) => exec::refused(setting, version),
         _ => None,
     }
 }
@@ -30,7 +30,7 @@ mod tests {
     fn what_the_managers_refuse() {
         let refused = |line: &str| {
             let file = SourceFile::new("x.service", format!("[Service]\n{line}\n"));
-            why(&syntax::parse(&file).settings[0]).is_some()
+            why(&syntax::parse_as(&file, u32::MAX).settings[0], 262).is_some()
         };
         for line in [
             "ExecStart=/bin/true \"open",

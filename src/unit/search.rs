@@ -30,7 +30,7 @@ const LINKS_KEEP_THEIR_NAME_FROM: u32 = 252;
 
 /// From this version on (seen on 252, not on 247), the manager looks for the target of a link to a drop-in directory
 /// as if it were in `/`.
-pub(super) const LINKED_FOLDERS_FROM_ROOT_FROM: u32 = 252;
+const LINKED_FOLDERS_FROM_ROOT_FROM: u32 = 252;
 
 /// From this version on (seen on 252, not on 247), an instance goes by the names that lead to that very instance of
 /// its template, too.
@@ -56,6 +56,8 @@ pub struct NameMap {
     names: BTreeMap<String, BTreeSet<String>>,
     /// Directories that can hold drop-ins.
     pub(super) folders: BTreeSet<PathBuf>,
+    /// The names of all of these, and of the links below.
+    pub(super) folder_names: BTreeSet<String>,
     /// Links to directories that the manager does not take for such.
     pub(super) ignored_links: BTreeSet<PathBuf>,
 }
@@ -95,6 +97,7 @@ impl NameMap {
             targets: BTreeMap::new(),
             names: BTreeMap::new(),
             folders: BTreeSet::new(),
+            folder_names: BTreeSet::new(),
             ignored_links: BTreeSet::new(),
         };
         let mut inside: Vec<PathBuf> = directories(version).map(Path::to_owned).collect();
@@ -119,6 +122,9 @@ impl NameMap {
             return; // a name in a directory above hides it
         }
         let path = directory.join(file);
+        if is_folder {
+            self.folder_names.insert(file.to_owned());
+        }
         match self.root.kind(&path) {
             Some(Kind::Directory) if is_folder => {
                 self.folders.insert(path);
@@ -141,9 +147,7 @@ impl NameMap {
     }
 
     fn add_linked_folder(&mut self, path: PathBuf) {
-        let seen = self.version < LINKED_FOLDERS_FROM_ROOT_FROM
-            || self.root.read_link(&path).is_some_and(|t| self.root.is_directory(&Path::new("/").join(t)));
-        if seen {
+        if is_link_seen(&self.root, &path, self.version) {
             self.folders.insert(path);
         } else {
             self.ignored_links.insert(path);
@@ -175,7 +179,7 @@ impl NameMap {
         for name in self.targets.keys() {
             let Fragment::At(path) = self.follow(name) else { continue };
             let Some(file) = path.file_name().and_then(|f| f.to_str()) else { continue };
-            if !self.root.read(&path).is_ok_and(|bytes| !bytes.is_empty()) || self.root.is_null(&path) {
+            if self.root.size(&path).is_none_or(|size| size == 0) || self.root.is_null(&path) {
                 continue;
             }
             // an instance that is a link to a template is an alias of just that instance
@@ -259,6 +263,12 @@ impl NameMap {
             }
         }
     }
+}
+
+/// Whether the manager takes a link for a drop-in directory.
+pub(super) fn is_link_seen(root: &Root, path: &Path, version: u32) -> bool {
+    version < LINKED_FOLDERS_FROM_ROOT_FROM
+        || root.read_link(path).is_some_and(|t| root.is_directory(&Path::new("/").join(t)))
 }
 
 /// The directories of the search path, highest priority first.

@@ -148,7 +148,7 @@ mod tests {
 
     fn unit(name: &str) -> Unit {
         let fragment = SourceFile::new("/etc/systemd/system/x@.service", "");
-        let settings = syntax::parse(&fragment).settings;
+        let settings = syntax::parse_as(&fragment, u32::MAX).settings;
         let name = UnitName::parse(name).unwrap();
         Unit { name, fragment, drop_ins: vec![], settings, findings: vec![] }
     }

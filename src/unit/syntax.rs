@@ -116,13 +116,8 @@ const SAFE_SECTIONS_FROM: u32 = 252;
 /// From this version on (seen on 262, not on 257), a section has to have a name.
 const NAMED_SECTIONS_FROM: u32 = 262;
 
-/// Parse one unit file as the newest systemd does. Never fails: what the manager would refuse is a finding.
-#[must_use]
-pub fn parse(file: &Arc<SourceFile>) -> Parsed {
-    parse_as(file, u32::MAX)
-}
-
-/// Parse one unit file as systemd of this major version does.
+/// Parse one unit file as systemd of this major version does. Never fails: what the manager would refuse is a
+/// finding.
 #[must_use]
 pub fn parse_as(file: &Arc<SourceFile>, version: u32) -> Parsed {
     let mut parser = Parser { file, version, section: None, out: Parsed::default() };
@@ -319,7 +314,7 @@ mod tests {
     use super::*;
 
     fn settings(text: &[u8]) -> Vec<String> {
-        let parsed = parse(&SourceFile::new("x.service", text));
+        let parsed = parse_as(&SourceFile::new("x.service", text), u32::MAX);
         let shown = parsed.settings.iter().map(|s| {
             let span = s.value.whole();
             format!("[{}] {}={}|{}:{}", s.section, s.key, s.value.text, span.line, span.column)
@@ -335,7 +330,7 @@ mod tests {
     fn places_survive_continuation_and_comments() {
         let text =
             b"\xef\xbb\xbf[Service]\nSystemCallFilter = ~@privileged \\\n# why\n  @resources \\\n\nX=1\n";
-        let parsed = parse(&SourceFile::new("x.service", &text[..]));
+        let parsed = parse_as(&SourceFile::new("x.service", &text[..]), u32::MAX);
         let value = &parsed.settings[0].value;
         assert_eq!(value.text, "~@privileged  @resources");
         let at = value.text.find("@resources").unwrap();
@@ -400,7 +395,7 @@ mod tests {
             let mut text = b"[Service]\n".to_vec();
             text.extend(bytes);
             let file = SourceFile::new("x.service", text);
-            for setting in parse(&file).settings {
+            for setting in parse_as(&file, u32::MAX).settings {
                 let span = setting.value.whole();
                 proptest::prop_assert!(span.line as usize <= lines(&file.bytes).count());
             }

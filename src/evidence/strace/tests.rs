@@ -5,7 +5,7 @@ use crate::unit::{SourceFile, Unit, UnitName, syntax};
 
 fn policy(filter: &str) -> Policy {
     let fragment = SourceFile::new("x.service", format!("[Service]\nSystemCallFilter={filter}\n"));
-    let settings = syntax::parse(&fragment).settings;
+    let settings = syntax::parse_as(&fragment, u32::MAX).settings;
     let name = UnitName::parse("x.service").unwrap();
     let unit = Unit { name, fragment, drop_ins: Vec::new(), settings, findings: Vec::new() };
     Policy::evaluate(&unit, &Groups::from_rules(262).unwrap())

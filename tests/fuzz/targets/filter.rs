@@ -25,9 +25,9 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let mut text = b"[Service]\n".to_vec();
     text.extend_from_slice(bytes);
-    unit.add_drop_in(SourceFile::new("/fuzz.service.d/\u{1b}[31m\n.conf", text));
     let version = bytes.first().copied().unwrap_or_default();
     let groups = &GROUPS[usize::from(version) % GROUPS.len()];
+    unit.add_drop_in(SourceFile::new("/fuzz.service.d/\u{1b}[31m\n.conf", text), groups.systemd);
     let policy = Policy::evaluate(&unit, groups);
     for number in [0, 1, 56, 160, 435, 600, u32::MAX] {
         for arch in Arch::ALL {

@@ -6,7 +6,7 @@ use unitfix::unit::{SourceFile, syntax};
 
 fuzz_target!(|bytes: &[u8]| {
     let file = SourceFile::new("/fuzz.service", bytes);
-    let parsed = syntax::parse(&file);
+    let parsed = syntax::parse_as(&file, u32::MAX);
     for setting in &parsed.settings {
         let text = &setting.value.text;
         let mut at = 0;
