@@ -82,6 +82,15 @@ static GROUPS: LazyLock<BTreeMap<String, GroupWords>> =
 static EXITS: LazyLock<BTreeMap<u8, Exit>> =
     LazyLock::new(|| serde_yaml::from_str(include_str!("../../rules/exits.yaml")).unwrap_or_default());
 
+static SETTINGS: LazyLock<BTreeMap<String, String>> =
+    LazyLock::new(|| serde_yaml::from_str(include_str!("../../rules/settings.yaml")).unwrap_or_default());
+
+/// What a setting of [`crate::unit::SANDBOX`] does, to follow its name.
+#[must_use]
+pub fn setting(name: &str) -> Option<&'static str> {
+    SETTINGS.get(name).map(String::as_str)
+}
+
 /// What is known of a call.
 #[must_use]
 pub fn call(name: &str) -> Option<&'static CallWords> {
@@ -137,6 +146,13 @@ mod tests {
         let files = CALLS.map(|text| serde_yaml::from_str::<BTreeMap<String, CallWords>>(text).unwrap());
         assert_eq!(files.iter().map(BTreeMap::len).sum::<usize>(), WORDS.len());
         assert!(GROUPS.len() > 25 && EXITS.len() > 40);
+    }
+
+    #[test]
+    fn every_setting_of_the_sandbox_is_described_and_no_other() {
+        let described: BTreeSet<&str> = SETTINGS.keys().map(String::as_str).collect();
+        assert_eq!(described, crate::unit::SANDBOX.into_iter().collect());
+        assert!(SETTINGS.values().all(|does| !does.ends_with('.') && does.len() > 20));
     }
 
     #[test]

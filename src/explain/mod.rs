@@ -10,6 +10,7 @@ mod closest;
 mod group;
 mod happened;
 pub mod knowledge;
+mod lines;
 mod next;
 pub mod parse;
 mod unit;
@@ -62,6 +63,12 @@ pub enum Kind {
     Call,
     /// A group of them.
     Group,
+    /// An errno.
+    Errno,
+    /// A setting that decides about calls.
+    Setting,
+    /// A word of a filter that systemd left out.
+    Ignored,
     /// Nothing that unitfix knows.
     Unknown,
 }
@@ -160,6 +167,11 @@ fn topic(question: &Question, unit: Option<&str>, context: Context) -> Topic {
                 entry.as_ref().map(|entry| entry_words(entry, &format!("the calls of {name}"), "one"));
             Topic { entry, ..group::group(name, context) }
         }
+        Question::Failed { name, errno } => lines::about_failed(name, *errno, context),
+        Question::Errno(number) => lines::about_errno(*number),
+        Question::Setting { name, value } => lines::about_setting(name, value),
+        Question::Ignored(word) => lines::about_ignored(word),
+        Question::Result(result) => lines::about_result(result, unit),
         Question::UnknownArchitecture(text) => {
             let known: Vec<String> = Arch::ALL.iter().map(ToString::to_string).collect();
             let known = crate::plan::list(known);

@@ -35,6 +35,20 @@ pub(super) fn next(topics: &[Topic], unit: Option<&str>, context: Context) -> Ve
         out.push(step(format!("journalctl -b -u {shown}"), "shows what it printed before"));
         return out;
     }
+    match first.kind {
+        Kind::Errno | Kind::Setting => {
+            out.push(step(format!("unitfix policy {shown}"), "shows what a unit's settings let calls do"));
+            return out;
+        }
+        Kind::Ignored => {
+            out.push(step(
+                format!("unitfix policy {shown} --lint"),
+                "shows what else is wrong with a filter",
+            ));
+            return out;
+        }
+        _ => {}
+    }
     let call = first.call.as_ref().map_or("CALL", |call| call.name.as_str());
     let rows = || topics.iter().flat_map(|topic| &topic.policy);
     let allowed = context.unit.is_some() && !rows().any(|row| row.denied);

@@ -1,6 +1,7 @@
 //! What somebody pasted, to questions. Pure, in one pass over a bounded text: whatever is in it, this returns.
 
 use super::knowledge;
+use super::lines;
 use super::words::{architecture, call_at, filter_words, foreign, pair, short};
 use crate::evidence::{Untrusted, record};
 use crate::syscalls::Arch;
@@ -76,6 +77,26 @@ pub enum Question {
         /// As a word of `SystemCallFilter=`.
         entry: Option<Entry>,
     },
+    /// A call that failed, as strace shows it.
+    Failed {
+        /// The call.
+        name: String,
+        /// The errno.
+        errno: u16,
+    },
+    /// An errno.
+    Errno(u16),
+    /// A setting that decides about calls.
+    Setting {
+        /// Its name.
+        name: String,
+        /// Its value; empty where there is none.
+        value: String,
+    },
+    /// A word of a filter that systemd left out.
+    Ignored(String),
+    /// The result of a unit: core-dump or signal.
+    Result(&'static str),
     /// A call of an architecture of which nothing is known.
     UnknownArchitecture(Untrusted),
     /// None of these.
@@ -160,11 +181,14 @@ impl Question {
             {
                 Telling::Record
             }
-            Question::Signal { .. } | Question::Exit(_) => Telling::Cause,
-            Question::CoreDump { .. } => Telling::CoreDump,
+            Question::Signal { .. } | Question::Exit(_) | Question::Ignored(_) => Telling::Cause,
+            Question::CoreDump { .. } | Question::Result(_) => Telling::CoreDump,
             Question::Number { .. }
             | Question::Name { .. }
             | Question::Group { .. }
+            | Question::Errno(_)
+            | Question::Setting { .. }
+            | Question::Failed { .. }
             | Question::UnknownArchitecture(_) => Telling::Words,
             Question::Unknown(_) => Telling::Nothing,
         }
@@ -180,6 +204,8 @@ pub fn parse(text: &[u8]) -> Pasted {
     let lines: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
     let log = lines.len().saturating_sub(LINES_OF_WORDS);
     for (at, bytes) in lines.into_iter().enumerate() {
+        let plain = lines::plain(bytes);
+        let bytes = plain.trim_ascii();
         let text = String::from_utf8_lossy(bytes);
         if pasted.unit.is_none() {
             pasted.unit = unit(&text);
@@ -243,6 +269,9 @@ fn line(bytes: &[u8], text: &str, words_too: bool) -> Vec<Question> {
     if words.len() > WORDS_MAX {
         return vec![unknown()];
     }
+    if let Some(question) = lines::question(text, &words) {
+        return vec![question];
+    }
     if let Some(question) = pair(&words).or_else(|| foreign(&words)) {
         return vec![question];
     }
@@ -259,6 +288,12 @@ fn whole_record(bytes: &[u8], text: &str) -> Option<record::Record> {
         return Some(record);
     }
     let mut repaired = text.to_owned();
+    if text.starts_with("type=1326 audit(") {
+        repaired.insert_str(0, "audit: ");
+        if let Ok(Some(record)) = record::parse(repaired.as_bytes()) {
+            return Some(record);
+        }
+    }
     for key in [" comm=", " exe="] {
         let start = repaired.find(key)? + key.len();
         let value = repaired.get(start..)?.split(' ').next()?.to_owned();
@@ -337,8 +372,12 @@ fn core_dump(words: &[&str]) -> Option<Question> {
 
 /// The unit that a line of systemd is about: `docuum.service: Main process exited, …`.
 fn unit(text: &str) -> Option<UnitName> {
-    let words = text.split_whitespace().take(WORDS_MAX);
+    let words: Vec<&str> = text.split_whitespace().take(WORDS_MAX).collect();
+    if let Some(unit) = lines::unit(&words) {
+        return UnitName::parse(unit).ok();
+    }
     words
+        .into_iter()
         .filter_map(|word| word.strip_suffix(':'))
         .filter(|word| word.ends_with(".service"))
         .find_map(|word| UnitName::parse(word).ok())

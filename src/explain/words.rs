@@ -124,6 +124,9 @@ fn filter_word(word: &str, plain: &str, inverted: bool, setting: bool) -> Questi
     match (group, number(call), name(call)) {
         (Some(name), ..) => Question::Group { name, entry },
         (_, Some(number), _) => Question::Number { number, place: Place::Anywhere },
+        (None, None, None) if super::lines::errno(call).is_some() => {
+            super::lines::errno(call).map_or_else(|| Question::Unknown(Untrusted::new(word)), Question::Errno)
+        }
         (.., Some(name)) => Question::Name { name, place: Place::Anywhere, entry },
         _ => Question::Unknown(Untrusted::new(word)),
     }
