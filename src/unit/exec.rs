@@ -151,38 +151,6 @@ pub fn parse(stage: Stage, setting: &Setting) -> (Vec<Command>, Vec<Finding>) {
     (commands, findings)
 }
 
-/// Why the manager refuses a command, and reads the file no further: it takes it for a grave mistake unless the
-/// command begins with `-`. (Seen on 247, 252 and 262.)
-#[must_use]
-pub(super) fn refused(setting: &Setting, _version: u32) -> Option<&'static str> {
-    let text = setting.value.text.as_str();
-    let mut at = 0;
-    while at < text.len() {
-        at += text[at..].len() - text[at..].trim_start().len();
-        let (prefixes, length) = prefixes(&text[at..]);
-        at += length;
-        let (words, end) = match words(&text[at..]) {
-            Ok(found) => found,
-            // an open quotation around the program itself is passed over
-            Err(_) if prefixes.ignore_failure || first_word(&text[at..]).is_err() => return None,
-            Err(_) => return Some("the quotation of this command does not end, or an escape does not exist"),
-        };
-        if let Some(program) = words.first().filter(|_| !prefixes.ignore_failure) {
-            if program.is_empty() || program.ends_with('/') {
-                return Some("this command names no program");
-            }
-            if program.contains('/') && !program.starts_with(['/', '%']) {
-                return Some("the path of this command is not absolute");
-            }
-            if prefixes.argv0 && words.len() == 1 {
-                return Some("'@' wants a second word");
-            }
-        }
-        at += end.next;
-    }
-    None
-}
-
 fn prefixes(text: &str) -> (Prefixes, usize) {
     let mut found = Prefixes::default();
     let mut length = 0;
