@@ -63,13 +63,13 @@ struct RulesFile {
 }
 
 impl Groups {
-    /// The built-in groups of a version of systemd, or of the closest older one (else the oldest).
+    /// The built-in groups of a version of systemd, or of the closest one; of two as close, of the older.
     pub fn from_rules(version: u32) -> Result<Self, GroupError> {
         let mut files = RULES.iter().map(|text| serde_yaml::from_str::<RulesFile>(text));
         let mut best = files.next().ok_or(GroupError::Listing)??;
         for file in files {
             let file = file?;
-            if file.systemd <= version {
+            if file.systemd.abs_diff(version) < best.systemd.abs_diff(version) {
                 best = file;
             }
         }
@@ -185,7 +185,8 @@ mod tests {
     fn the_closest_rules_are_taken() {
         let version = |v| Groups::from_rules(v).unwrap().origin;
         assert_eq!(version(252), Origin::Rules { version: 252 });
-        assert_eq!(version(255), Origin::Rules { version: 252 });
+        assert_eq!(version(254), Origin::Rules { version: 252 });
+        assert_eq!(version(255), Origin::Rules { version: 257 });
         assert_eq!(version(240), Origin::Rules { version: 247 });
         assert_eq!(version(999), Origin::Rules { version: Groups::newest_version() });
     }
