@@ -22,6 +22,7 @@ use super::Case;
 
 pub const CASES: &[Case] = &[
     Case::new("shown::random_units", random_units).only_on(&["bullseye", "bookworm", "trixie", "sid"]),
+    Case::new("shown::refused_values", refused_values),
     Case::new("shown::installed_units", installed_units),
     Case::new("shown::kept_cases", kept_cases).only_on(&["bullseye", "bookworm", "trixie", "sid"]),
 ];
@@ -73,6 +74,89 @@ fn random_units(bed: &Bed) {
     if wanted >= 2000 {
         forms.assert_complete();
     }
+}
+
+/// Values that some manager refuses, and some that look like them: what stands behind a refused one is not read.
+const VALUES: &[&str] = &[
+    "ExecStart=/bin/true \"open",
+    "ExecStart=-/bin/true \"open",
+    "ExecStart=./true",
+    "ExecStart=-./true",
+    "ExecStart=/bin/",
+    "ExecStart=@/bin/true",
+    "ExecStart=\"\" x",
+    "ExecStart=.",
+    "ExecStart=..",
+    "ExecStart=/.",
+    "ExecStart=%%/x",
+    "ExecStart=%Z/true",
+    "ExecStart=!!!/x",
+    "ExecStart=!+/x",
+    "ExecStart=!!/bin/true",
+    "ExecStart=+/bin/true",
+    "ExecStart=:/bin/true",
+    "ExecStart=/bin/tr\\x01ue",
+    "ExecStart=/bin/tr?ue*",
+    "ExecStart=|/bin/true",
+    "ExecStart=/no/such",
+    "ExecStart=true",
+    "ExecStop=./true",
+    "ExecReload=/bin/kill \"x",
+    "ExecStop=-./true ; ./true",
+    "User=a/b",
+    "User=a b",
+    "User=65535",
+    "User=4294967295",
+    "User=65534",
+    "User=012",
+    "User=%Z",
+    "User=%p",
+    "User=-x",
+    "User=.x",
+    "User=nobody",
+    "Group=a/b",
+    "Group=4294967295",
+    "SupplementaryGroups=x a/b",
+    "SupplementaryGroups=a b",
+    "WorkingDirectory=x",
+    "WorkingDirectory=~",
+    "WorkingDirectory=~x",
+    "WorkingDirectory=-x",
+    "WorkingDirectory=/a/../b",
+    "WorkingDirectory=/a//b/",
+    "RootDirectory=x",
+    "RootDirectory=/a/../b",
+    "RootDirectory=/%Z",
+    "RootImage=x",
+    "RootVerity=x",
+    "DynamicUser=foo",
+    "Type=foo",
+    "Restart=foo",
+    "UMask=foo",
+    "LimitNOFILE=foo",
+    "Environment=\"open",
+    "ProtectSystem=foo",
+    "PrivateTmp=foo",
+    "Slice=foo",
+    "TimeoutSec=foo",
+];
+
+fn refused_values(bed: &Bed) {
+    let unit = |before: &str, after: &str| format!("[Service]\nType=oneshot\n{before}\n{after}\n");
+    let mut units = Vec::new();
+    for (number, value) in VALUES.iter().enumerate() {
+        let own = format!("own{number}.service");
+        let text = unit(&format!("ExecStart=/bin/true\n{value}"), "SystemCallFilter=~mount");
+        bed.write_file(&format!("/etc/systemd/system/{own}"), text);
+        let dropped = format!("dropped{number}.service");
+        let text = unit("ExecStart=/bin/true", "SystemCallFilter=~mount");
+        bed.write_file(&format!("/etc/systemd/system/{dropped}"), text);
+        let text = format!("[Service]\n{value}\nSystemCallFilter=~swapon\n");
+        bed.write_file(&format!("/etc/systemd/system/{dropped}.d/50-more.conf"), text);
+        units.extend([own, dropped]);
+    }
+    bed.run(&["systemctl", "daemon-reload"]);
+    Comparison::new(bed).assert_same(&units);
 }
 
 fn installed_units(bed: &Bed) {
