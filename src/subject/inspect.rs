@@ -108,22 +108,15 @@ fn of_files(name: UnitName, place: &Whereabouts) -> Result<Inspected, Failure> {
 fn of_manager(manager: &dyn Manager, name: UnitName) -> Result<Inspected, Failure> {
     let status: UnitStatus = manager.status(&name).map_err(failure)?;
     let version = manager.version().map_err(failure)?;
-    let Examined { mut state, mut unit } = Unit::examine(&Root::default(), &name, version);
     let loaded = status.load_state == "loaded";
-    match (status.load_state.as_str(), &state) {
-        ("not-found", _) => state = LoadState::NotFound,
-        ("masked", _) => state = LoadState::Masked(status.fragment.clone().unwrap_or_default()),
-        (bad @ ("bad-setting" | "error"), LoadState::Loaded | LoadState::NotFound) => {
-            let message = format!("systemd does not load it ({bad}; `systemctl status {name}` tells why)");
-            state = LoadState::Broken { place: name.to_string(), message };
+    let Examined { state, mut unit } = match &status.fragment {
+        Some(fragment) if loaded => {
+            let real = UnitName::parse(&status.id).unwrap_or_else(|_| name.clone());
+            let unit = managed::load(real, fragment, &status.drop_ins, version).map_err(load_failure)?;
+            Examined { state: LoadState::Loaded, unit }
         }
-        _ => {}
-    }
-    if let (true, Some(fragment)) = (loaded, &status.fragment) {
-        let real = UnitName::parse(&status.id).unwrap_or_else(|_| name.clone());
-        unit = managed::load(real, fragment, &status.drop_ins, version).map_err(load_failure)?;
-        state = LoadState::Loaded;
-    }
+        _ => not_loaded(&name, &status, version),
+    };
     let groups = groups(version, &mut unit.findings)?;
     let mut judged = Judged::of(unit, groups);
     if loaded {
@@ -135,4 +128,19 @@ fn of_manager(manager: &dyn Manager, name: UnitName) -> Result<Inspected, Failur
         judged.unit.findings.push(Finding::warning(Code::PolicyDiffers, message, None));
     }
     Ok(Inspected { state, judged, name })
+}
+
+/// A unit that the manager did not load: its files as far as they can be read, and the manager's word on it.
+fn not_loaded(name: &UnitName, status: &UnitStatus, version: u32) -> Examined {
+    let found = Unit::examine(&Root::default(), name, version);
+    let state = match (status.load_state.as_str(), found.state) {
+        ("not-found", _) => LoadState::NotFound,
+        ("masked", _) => LoadState::Masked(status.fragment.clone().unwrap_or_default()),
+        (bad @ ("bad-setting" | "error"), LoadState::Loaded | LoadState::NotFound) => {
+            let message = format!("systemd does not load it ({bad}; `systemctl status {name}` tells why)");
+            LoadState::Broken { place: name.to_string(), message }
+        }
+        (_, state) => state,
+    };
+    Examined { state, ..found }
 }
