@@ -84,9 +84,7 @@ impl Test {
             Compare::Has(bits) => value & bits == bits,
         }
     }
-}
 
-impl Test {
     /// What the words of the test follow: `argument 2 holds`.
     #[must_use]
     pub fn comparison(&self) -> String {

@@ -7,7 +7,7 @@ use super::{Action, Filter, Policy, errno_name};
 use crate::finding::{Code, Finding};
 use crate::unit::{SANDBOX, Setting, Unit, parse_boolean};
 
-/// Those of them that take a boolean and nothing else.
+/// Settings of the sandbox that take a boolean and nothing else.
 const BOOLEANS: [&str; 11] = [
     "PrivateDevices",
     "MemoryDenyWriteExecute",
