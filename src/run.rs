@@ -10,7 +10,7 @@ use crate::manager::{Manager, SystemManager};
 use crate::policy::show::show;
 use crate::recipe::{Desk, repair};
 use crate::replay::Via;
-use crate::report::{People, PolicyPage, Report, output, parse_call};
+use crate::report::{Lint, People, PolicyPage, Report, output, parse_call};
 use crate::root::Root;
 use crate::subject::{
     Failure, Judged, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts, groups_at,
@@ -91,9 +91,7 @@ fn finish(result: Result<Ending, Failure>, desk: &mut Desk) -> Result<u8, Failur
     if desk.options.place.json {
         desk.report.ending.clone_from(&words);
         desk.report.exit_status = status;
-        let text = serde_json::to_string_pretty(&desk.report)
-            .map_err(|e| Failure::System(format!("the report cannot be written: {e}")))?;
-        output::result(&(text + "\n"));
+        output::result(&json(&desk.report)?);
     } else if result.is_ok() {
         output::result(&format!("\n{words}\n"));
     }
@@ -114,9 +112,7 @@ fn other_task(task: Task) -> Result<u8, Failure> {
             let root = root_of(place.root);
             let status = undo::status(&root, only.as_ref())?;
             if place.json {
-                let text =
-                    serde_json::to_string_pretty(&status).map_err(|e| Failure::System(e.to_string()))?;
-                output::result(&(text + "\n"));
+                output::result(&json(&status)?);
             } else {
                 output::result(&status.text(&root));
             }
@@ -136,14 +132,16 @@ fn other_task(task: Task) -> Result<u8, Failure> {
     }
 }
 
+/// A value as `--json` prints it.
 fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Failure::System(e.to_string()))?;
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Failure::System(format!("the report cannot be written: {e}")))?;
     Ok(text + "\n")
 }
 
-/// What a page that does not show its findings leaves out.
-fn notices(page: &PolicyPage) {
-    for notice in page.notices() {
+/// What is wrong, where the result does not show it.
+fn notices(lint: &Lint) {
+    for notice in lint.notices() {
         output::message(&format!("unitfix: {notice}\n"));
     }
 }
@@ -157,24 +155,22 @@ fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
     if options.show {
         let Judged { unit, groups, .. } = &inspected.judged;
         output::result(&show(unit, groups).to_string());
-        let page = PolicyPage::new(&inspected.judged, &options.unit, &[]);
-        notices(&page);
+        notices(&Lint::new(&inspected.judged, &options.unit));
         return inspected.judged().map(|_| 0); // what systemctl shows of a unit that is not there is no answer
     }
-    let judged = if options.lint { inspected.faulted()? } else { inspected.judged()? };
-    let page = PolicyPage::new(&judged, &options.unit, &calls);
     let people = People::default();
-    let text = match (options.lint, options.place.json) {
-        (false, false) => page.text(&people),
-        (true, false) => page.lint_text(&people),
-        (false, true) => json(&page)?,
-        (true, true) => json(&page.lint())?,
-    };
-    output::result(&text);
-    if !calls.is_empty() {
-        notices(&page);
+    if options.lint {
+        let lint = Lint::new(&inspected.faulted()?, &options.unit);
+        output::result(&if options.place.json { json(&lint)? } else { lint.text(&people) });
+        return Ok(u8::from(lint.is_faulty()));
     }
-    Ok(u8::from(options.lint && page.is_faulty()))
+    let judged = inspected.judged()?;
+    let page = PolicyPage::new(&judged, &calls);
+    output::result(&if options.place.json { json(&page)? } else { page.text(&people) });
+    if !calls.is_empty() {
+        notices(&Lint::new(&judged, &options.unit));
+    }
+    Ok(0)
 }
 
 /// So many things that are unknown are named: more of them are not what was meant to be pasted.
@@ -213,8 +209,7 @@ fn explain(options: &Explain) -> Result<u8, Failure> {
         output::message(&format!("unitfix: {} more are unknown\n", unknown.len() - UNKNOWN_SHOWN));
     }
     if options.json {
-        let text = serde_json::to_string_pretty(&explanation).map_err(|e| Failure::System(e.to_string()))?;
-        output::result(&(text + "\n"));
+        output::result(&json(&explanation)?);
     } else {
         output::result(&People::default().explanation(&explanation));
     }

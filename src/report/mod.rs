@@ -7,7 +7,7 @@ mod people;
 mod policy;
 
 pub use people::People;
-pub use policy::{Asked, PolicyPage, parse_call};
+pub use policy::{Asked, Lint, PolicyPage, parse_call};
 
 use crate::change::{Diff, FileChange};
 use crate::evidence::{Effect, Sighting, Untrusted};

@@ -1,16 +1,17 @@
 //! `unitfix policy`: what a unit's settings let every call do, as one value.
 
 mod asked;
+mod lint;
 mod text;
 
 pub use asked::{Asked, parse_call};
+pub use lint::Lint;
 
 use super::{FindingRow, SCHEMA, TokenRow};
-use crate::evidence::Untrusted;
-use crate::finding::{Code, Finding, Severity};
 use crate::policy::{Action, Because, Decision, Filter, NoNewPrivileges, Policy, Restriction, Test};
 use crate::subject::Judged;
-use crate::syscalls::{Arch, Call, Origin};
+use crate::syscalls::{Arch, Call};
+use crate::unit::{Span, Unit};
 use serde::Serialize;
 
 /// The effective policy of a unit.
@@ -48,12 +49,6 @@ pub struct PolicyPage {
     pub findings: Vec<FindingRow>,
     #[serde(skip)]
     asked: bool,
-    /// How the user named the unit.
-    #[serde(skip)]
-    asked_as: String,
-    /// The groups are not those of the very version.
-    #[serde(skip)]
-    guessed: bool,
 }
 
 /// Calls that one token of the filter forbids.
@@ -143,34 +138,13 @@ pub struct CaseRow {
     single: Option<(String, &'static str)>,
 }
 
-/// What is wrong with a unit, for `--lint --json`.
-#[derive(Clone, Debug, Serialize)]
-pub struct Lint<'a> {
-    /// The version of this format.
-    pub schema: u32,
-    /// The version of unitfix.
-    pub unitfix: &'static str,
-    /// The unit.
-    pub unit: &'a str,
-    /// The major version of systemd whose rules apply.
-    pub systemd: u32,
-    /// What is wrong with its files and its filter.
-    pub findings: &'a [FindingRow],
-}
-
 impl PolicyPage {
     /// Everything there is to say, and the answers for these calls (none asked for: for all calls).
     #[must_use]
-    pub fn new(judged: &Judged, asked_as: &str, asked: &[Asked]) -> Self {
+    pub fn new(judged: &Judged, asked: &[Asked]) -> Self {
         let Judged { unit, groups, policy } = judged;
         let all = || named_calls().map(|call| Asked { call, of_its_architecture: false });
         let calls: Vec<Asked> = if asked.is_empty() { all().collect() } else { asked.to_vec() };
-        let file = |path: &std::path::PathBuf| unit.drop_ins.iter().position(|f| f.path == *path);
-        let mut findings: Vec<&Finding> = unit.findings.iter().chain(&policy.findings).collect();
-        findings.sort_by_key(|finding| match &finding.span {
-            Some(span) => (0, file(&span.file.path).map_or(0, |at| at + 1), span.line, span.column),
-            None => (1, 0, 0, 0),
-        });
         PolicyPage {
             schema: SCHEMA,
             unitfix: env!("CARGO_PKG_VERSION"),
@@ -190,47 +164,9 @@ impl PolicyPage {
             logged: logged(policy),
             no_new_privileges: no_new_privileges(policy),
             calls: calls.iter().map(|asked| CallRow::new(policy, asked)).collect(),
-            findings: FindingRow::all(findings),
+            findings: lint::findings(judged),
             asked: !asked.is_empty(),
-            asked_as: Untrusted::new(asked_as).to_string(),
-            guessed: matches!(groups.origin, Origin::Rules { version } if version != groups.systemd),
         }
-    }
-
-    /// What is wrong, alone.
-    #[must_use]
-    pub fn lint(&self) -> Lint<'_> {
-        let PolicyPage { schema, unitfix, systemd, .. } = *self;
-        Lint { schema, unitfix, unit: &self.unit, systemd, findings: &self.findings }
-    }
-
-    /// What somebody who asked for single calls should know besides: what is wrong, and what was guessed.
-    #[must_use]
-    pub fn notices(&self) -> Vec<String> {
-        let mut out: Vec<String> = Vec::new();
-        // these say that the answers may be others
-        let urgent = [Code::PolicyDiffers, Code::UnreadableDropIn, Code::MaskedUnit, Code::NoManager];
-        let (urgent, others): (Vec<_>, Vec<_>) =
-            self.findings.iter().partition(|finding| urgent.iter().any(|code| code.name() == finding.code));
-        out.extend(urgent.into_iter().map(|finding| finding.message.clone()));
-        let others = others.iter().filter(|finding| finding.severity > Severity::Note).count();
-        if others > 0 {
-            let noun = if others == 1 { "thing is" } else { "things are" };
-            out.push(format!(
-                "{others} {noun} wrong with its files: `unitfix policy {} --lint`",
-                self.asked_as
-            ));
-        }
-        if self.guessed {
-            out.push(format!("the groups are those of {}", self.groups));
-        }
-        out
-    }
-
-    /// Whether something is wrong, rather than worth knowing.
-    #[must_use]
-    pub fn is_faulty(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity > Severity::Note)
     }
 }
 
@@ -254,13 +190,7 @@ fn forbidden(judged: &Judged) -> Vec<ForbiddenRow> {
             None => rows.push((decision, vec![call.to_string()])),
         }
     }
-    let order: Vec<_> = judged.unit.drop_ins.iter().map(|f| &f.path).collect();
-    rows.sort_by_key(|(decision, _)| {
-        decision.token().map(|token| {
-            let file = order.iter().position(|path| *path == &token.span.file.path);
-            (file.map_or(0, |at| at + 1), token.span.line, token.span.column)
-        })
-    });
+    rows.sort_by_key(|(decision, _)| decision.token().map(|token| place_in(&judged.unit, &token.span)));
     rows.into_iter()
         .map(|(decision, mut calls)| {
             calls.sort_unstable();
@@ -276,6 +206,12 @@ fn forbidden(judged: &Judged) -> Vec<ForbiddenRow> {
             }
         })
         .collect()
+}
+
+/// Where a place comes among the files of a unit, in load order: by file, line and column.
+fn place_in(unit: &Unit, span: &Span) -> (usize, u32, u32) {
+    let drop_in = unit.drop_ins.iter().position(|file| file.path == span.file.path);
+    (drop_in.map_or(0, |at| at + 1), span.line, span.column)
 }
 
 fn token_row(decision: &Decision, calls: &[String]) -> Option<TokenRow> {

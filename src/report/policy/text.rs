@@ -15,20 +15,6 @@ impl PolicyPage {
         if self.asked { self.answers(people) } else { self.page(people) }
     }
 
-    /// The findings alone, for `--lint`.
-    #[must_use]
-    pub fn lint_text(&self, people: &People) -> String {
-        let mut out = String::new();
-        for finding in &self.findings {
-            let _ = writeln!(out, "{}", finding_text(finding, people.width).trim_start());
-        }
-        match self.findings.len() {
-            0 => format!("{}: nothing is wrong with its filter.\n", self.unit),
-            1 => out + "1 finding.\n",
-            n => out + &format!("{n} findings.\n"),
-        }
-    }
-
     fn page(&self, people: &People) -> String {
         let mut out = format!("{}\n", style(self.headline()).bold());
         for row in &self.forbidden {

@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use unitfix::policy::Policy;
 use unitfix::policy::show::{PROPERTIES, show};
-use unitfix::report::{People, PolicyPage};
+use unitfix::report::{Lint, People, PolicyPage};
 use unitfix::seccomp::bpf;
 use unitfix::subject::Judged;
 use unitfix::syscalls::{Arch, Call, Groups};
@@ -40,8 +40,8 @@ fuzz_target!(|bytes: &[u8]| {
     // a thousand times slower than the rest
     if bytes.len() % 32 == 0 {
         let judged = Judged { unit, groups: groups.clone(), policy: policy.clone() };
-        let page = PolicyPage::new(&judged, "fuzz", &[]);
-        for text in [page.text(&People::default()), page.lint_text(&People::default())] {
+        let page = PolicyPage::new(&judged, &[]);
+        for text in [page.text(&People::default()), Lint::new(&judged, "fuzz").text(&People::default())] {
             assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
         }
         let program = bpf::compile(&policy, bpf::OnDenied::Enforce);
