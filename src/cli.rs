@@ -1,9 +1,11 @@
 //! The command line.
 
+use crate::plan::Prefer;
 use crate::replay::Via;
+use crate::unit::shown_path;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How long a unit is watched, where nothing else is said.
 const OBSERVE: u32 = 10;
@@ -145,20 +147,52 @@ pub enum Risk {
     High,
 }
 
+/// What `--patch` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PatchForm {
+    /// The diff alone.
+    Diff,
+    /// A commit message with the reason, then the diff.
+    Message,
+}
+
 /// Repairing a unit.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // each is an option of its own
 pub struct Repair {
     /// A service, or the path of a unit file (with a slash), which is replayed without a service manager
     pub unit: Option<String>,
     /// End in the question whether to write the repair
     #[arg(long)]
     pub apply: bool,
+    /// Print a patch of the unit file; =message: as a commit
+    #[arg(
+        long,
+        value_enum,
+        value_name = "message",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "diff",
+        hide_possible_values = true,
+        requires = "unit",
+        conflicts_with = "apply"
+    )]
+    pub patch: Option<PatchForm>,
     /// Answer every question with yes
     #[arg(long, requires = "unit")]
     pub yes: bool,
-    /// With --yes, also allow calls that hand over the system (bpf, mount, ptrace, …)
+    /// With --yes, also allow what hands over the system
     #[arg(long, value_enum, value_name = "high", hide_possible_values = true)]
     pub allow_risk: Option<Risk>,
+    /// Not the smallest change: exact, soft, family or group
+    #[arg(long, value_enum, value_name = "CHANGE", hide_possible_values = true)]
+    pub prefer: Option<Prefer>,
+    /// Only what it does not work without (takes restarts)
+    #[arg(long, conflicts_with = "no_replay")]
+    pub minimize: bool,
+    /// Also judge by COMMAND: status 0 means that it works
+    #[arg(long, value_name = "COMMAND", conflicts_with = "root")]
+    pub check: Option<String>,
     /// Judge from the logs alone; restart nothing
     #[arg(long, conflicts_with = "via")]
     pub no_replay: bool,
@@ -168,6 +202,9 @@ pub struct Repair {
     /// How long to watch the unit
     #[arg(long, value_name = "SECONDS", default_value_t = OBSERVE, value_parser = clap::value_parser!(u32).range(1..=86400))]
     pub observe: u32,
+    /// Also show who made the calls: the stack, and the package of the program
+    #[arg(long)]
+    pub blame: bool,
     /// Also read kernel records from FILE (-: stdin)
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
@@ -182,9 +219,13 @@ impl Repair {
     pub fn command(&self) -> String {
         let path = |path: &PathBuf| quoted(&path.to_string_lossy());
         let options = [
+            self.prefer.map(|prefer| format!("--prefer {}", prefer.name())),
+            self.minimize.then(|| "--minimize".to_owned()),
+            self.check.as_ref().map(|check| format!("--check {}", quoted(check))),
             self.no_replay.then(|| "--no-replay".to_owned()),
             self.via.map(|via| format!("--via {}", via.name())),
             (self.observe != OBSERVE).then(|| format!("--observe {}", self.observe)),
+            self.blame.then(|| "--blame".to_owned()),
             self.allow_risk.map(|Risk::High| "--allow-risk high".to_owned()),
             self.log.as_ref().map(|log| format!("--log {}", path(log))),
             self.place.root.as_ref().map(|root| format!("--root {}", path(root))),
@@ -193,6 +234,11 @@ impl Repair {
         let words = std::iter::once("unitfix".to_owned()).chain(unit).chain(options.into_iter().flatten());
         words.collect::<Vec<_>>().join(" ")
     }
+}
+
+/// A path in a command that somebody may type: as a shell takes it, and in one line whatever the path holds.
+pub(crate) fn as_typed(path: &Path) -> String {
+    quoted(&shown_path(path))
 }
 
 /// A word as a shell takes it.

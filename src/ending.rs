@@ -1,8 +1,7 @@
 //! How a run ends, and why it can end without a repair.
 
-use crate::evidence::{Denial, Effect};
+use crate::evidence::{Denial, Untrusted};
 use crate::plan::Needs;
-use crate::policy::Action;
 use crate::replay::{Observation, Outcome};
 use crate::subject::{Evidence, Subject};
 use std::fmt::Write as _;
@@ -31,6 +30,12 @@ impl Ending {
         }
     }
 
+    /// Calls of the unit fail, and it needs no repair.
+    pub(crate) fn works_all_the_same() -> Self {
+        let words = "Nothing to repair: calls of it fail, none is killed for one, and it works";
+        Ending::NothingToDo(words.to_owned())
+    }
+
     /// What to tell.
     #[must_use]
     pub fn words(&self) -> &str {
@@ -42,8 +47,7 @@ impl Ending {
 
 /// Whether the unit fails by itself, and does not where every call is let through.
 pub(crate) fn helped(evidence: &Evidence, observation: Option<&Observation>) -> bool {
-    let failing = evidence.outcome.as_ref().is_some_and(|o| !o.healthy());
-    failing && observation.is_some_and(|o| o.outcome.healthy())
+    evidence.works() == Some(false) && observation.is_some_and(Observation::works)
 }
 
 pub(crate) fn seen<'a>(
@@ -61,15 +65,18 @@ pub(crate) fn no_repair(
     observation: Option<&Observation>,
     needs: &Needs,
 ) -> Option<Ending> {
-    let replayed = observation.map(|o| &o.outcome);
-    let shown = replayed.or(evidence.outcome.as_ref());
-    let failing = shown.is_some_and(|o| !o.healthy());
+    let failing = observation.map(Observation::works).or(evidence.works()) == Some(false);
     if needs.is_empty() && !needs.inexpressible.is_empty() {
         let calls: Vec<String> = needs.inexpressible.iter().map(|c| format!("{c} ({})", c.arch)).collect();
         let calls = calls.join(", ");
         return Some(Ending::NoRepair(format!(
             "No repair can be offered: the systemd or libseccomp of this system has no name for {calls}"
         )));
+    }
+    if needs.is_empty() && failing && !needs.settings.impossible.is_empty() {
+        let why: Vec<String> =
+            needs.settings.impossible.iter().map(|i| format!("{}: {}", i.call, i.why)).collect();
+        return Some(Ending::NoRepair(format!("No repair can be offered: {}", why.join("; "))));
     }
     if needs.is_empty() {
         return Some(match (observation, failing) {
@@ -82,17 +89,16 @@ pub(crate) fn no_repair(
                  shows it"
                     .to_owned(),
             ),
-            (_, true) => other_cause(shown, observation),
+            (_, true) => other_cause(evidence, observation),
             (_, false) => nothing_denied(evidence, observation, needs),
         });
     }
-    if let Some(outcome) = replayed.filter(|o| !o.healthy()) {
+    if observation.is_some_and(|o| !o.works()) {
         let more = crate::plan::list(&needs.calls);
-        let cause = other_cause(Some(outcome), observation);
-        return Some(Ending::NoRepair(format!(
-            "{}. Denied calls ({more}) are not what ends it",
-            cause.words()
-        )));
+        let cause = other_cause(evidence, observation);
+        let (first, log) = cause.words().split_once('\n').unwrap_or((cause.words(), ""));
+        let log = if log.is_empty() { String::new() } else { format!("\n{log}") };
+        return Some(Ending::NoRepair(format!("{first}. Denied calls ({more}) are not what ends it{log}")));
     }
     soft_and_healthy(subject, evidence, observation)
 }
@@ -103,19 +109,14 @@ fn soft_and_healthy(
     evidence: &Evidence,
     observation: Option<&Observation>,
 ) -> Option<Ending> {
-    let kills =
-        |d: &Denial| d.effect == Effect::Killed || subject.policy().decide(d.call).action == Action::Kill;
-    let works = evidence.outcome.as_ref().is_some_and(Outcome::healthy) && !evidence.sigsys;
-    (works && !seen(evidence, observation).any(kills)).then(|| {
-        Ending::NothingToDo(
-            "Nothing to repair: calls of it fail, none is killed for one, and it works".to_owned(),
-        )
-    })
+    let kills = |denial: &Denial| denial.kills(subject.policy());
+    let works = evidence.works() == Some(true) && !evidence.sigsys;
+    (works && !seen(evidence, observation).any(kills)).then(Ending::works_all_the_same)
 }
 
 fn nothing_denied(evidence: &Evidence, observation: Option<&Observation>, needs: &Needs) -> Ending {
-    match (&evidence.outcome, observation) {
-        (Some(outcome), _) if outcome.healthy() && evidence.sigsys => Ending::NoRepair(
+    match (evidence.works(), observation) {
+        (Some(true), _) if evidence.sigsys => Ending::NoRepair(
             "A process of it was killed for a forbidden call, and nothing showed which: --observe watches longer"
                 .to_owned(),
         ),
@@ -127,19 +128,33 @@ fn nothing_denied(evidence: &Evidence, observation: Option<&Observation>, needs:
             let words = "Nothing to repair, as far as the logs know: no denied call of it is on record";
             Ending::NothingToDo(words.to_owned())
         }
-        (Some(outcome), _) if !outcome.healthy() => Ending::NoRepair(
+        (Some(false), _) => Ending::NoRepair(
             "It failed before, and worked in the replay without any denied call: the system call filter is not the \
              cause"
                 .to_owned(),
         ),
+        (_, Some(replayed)) if !replayed.denials.is_empty() => {
+            let words = "Nothing to repair: calls of it are refused, and it works all the same";
+            Ending::NothingToDo(words.to_owned())
+        }
         _ => Ending::NothingToDo("Nothing to repair: no call of it is denied".to_owned()),
     }
 }
 
-fn other_cause(outcome: Option<&Outcome>, observation: Option<&Observation>) -> Ending {
-    let what =
-        outcome.map(|o| crate::evidence::Untrusted::new(o.to_string()).to_string()).unwrap_or_default();
+fn other_cause(evidence: &Evidence, observation: Option<&Observation>) -> Ending {
+    let outcome = observation.map(|o| &o.outcome).or(evidence.outcome.as_ref());
+    let check = observation.map_or(evidence.check.as_ref(), |o| o.check.as_ref()).filter(|c| !c.passed());
+    let what = match (outcome, check) {
+        (Some(Outcome::Running), Some(check)) => format!("ran, but {check}"),
+        (Some(Outcome::Finished), Some(check)) => format!("finished successfully, but {check}"),
+        (Some(outcome), _) => Untrusted::new(outcome.to_string()).to_string(),
+        (None, _) => String::new(),
+    };
     let mut words = match observation {
+        Some(replayed) if replayed.settings.is_some() => format!(
+            "Not a matter of the system call filter, nor of what other settings forbid: with every call let through, \
+             it {what}"
+        ),
         Some(_) => format!("Not a matter of the system call filter: with every call let through, it {what}"),
         None => format!("Not a denied call: it {what}"),
     };

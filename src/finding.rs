@@ -81,6 +81,8 @@ pub enum Code {
     LogUnreadable,
     /// A log that holds no record of a forbidden call.
     NoRecord,
+    /// The stacks of denied calls were asked for, and cannot be had.
+    NoStack,
     /// There are more findings than are shown.
     MoreFindings,
     /// The unit is masked.
@@ -89,6 +91,8 @@ pub enum Code {
     NoManager,
     /// Leftovers of a replay that was killed.
     LeftoverReplay,
+    /// Leftovers of a repair whose run was killed.
+    LeftoverRepair,
 }
 
 impl Code {
@@ -125,10 +129,12 @@ impl Code {
         Code::PolicyDiffers,
         Code::LogUnreadable,
         Code::NoRecord,
+        Code::NoStack,
         Code::MoreFindings,
         Code::MaskedUnit,
         Code::NoManager,
         Code::LeftoverReplay,
+        Code::LeftoverRepair,
     ];
 
     /// The code as it is printed, in kebab-case.
@@ -166,10 +172,12 @@ impl Code {
             Code::PolicyDiffers => "policy-differs",
             Code::LogUnreadable => "log-unreadable",
             Code::NoRecord => "no-record",
+            Code::NoStack => "no-stack",
             Code::MoreFindings => "more-findings",
             Code::MaskedUnit => "masked-unit",
             Code::NoManager => "no-manager",
             Code::LeftoverReplay => "leftover-replay",
+            Code::LeftoverRepair => "leftover-repair",
         }
     }
 
@@ -208,10 +216,12 @@ impl Code {
             Code::PolicyDiffers => "Look at `systemctl show` for what is enforced",
             Code::LogUnreadable => "Run it with the right to read the logs",
             Code::NoRecord => "Give a log of the time when the service failed",
+            Code::NoStack => "Replay the unit where it runs, which may show them",
             Code::MoreFindings => "Look whether this is a unit file at all",
             Code::MaskedUnit => "Run `systemctl unmask`, if it is to run",
             Code::NoManager => "Name the systemd it is for with --systemd",
             Code::LeftoverReplay => "Run `unitfix status` to see what is left",
+            Code::LeftoverRepair => "Run `unitfix status` to see what is in force",
         }
     }
 }

@@ -4,6 +4,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 /// How long a wait may overlook a signal.
@@ -27,6 +28,17 @@ impl Interrupt {
     #[must_use]
     pub fn raised(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Wait for what another thread sends. Nothing: a signal came first, or the thread ended without an answer.
+    pub fn wait_for<T>(&self, answers: &Receiver<T>) -> Option<T> {
+        loop {
+            match answers.recv_timeout(GLANCE) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Timeout) if !self.raised() => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// As if a signal had come; for tests.

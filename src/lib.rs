@@ -13,12 +13,16 @@
 //! |---|---|
 //! | [`mod@unit`] | bytes of unit files to settings with places; search paths and drop-ins |
 //! | [`syscalls`] | names, numbers, architectures, groups |
+//! | [`rules`] | what is known of calls: power, risk, relatives, what happens when they fail |
 //! | [`policy`] | settings to what every call does, and the token that decided it |
 //! | [`seccomp`] | policy to BPF; the few kernel calls of seccomp |
 //! | [`evidence`] | records of the kernel, the journal, core dumps and strace to denials |
+//! | [`blame`] | core dumps, stacks and program files to who made a call, and the package that it came with |
 //! | [`replay`] | the unit run once with forbidden calls let through |
-//! | [`plan`] | denials to the smallest change |
+//! | [`plan`] | denials to the changes that help, the smallest first |
+//! | `proving`, `choice` | what is seen before a change is offered; which is taken |
 //! | [`change`] | diff, approval, writing, receipts |
+//! | [`patch`] | the change as the unit's author would make it, in the unit file |
 //! | [`manager`] | the service manager over D-Bus |
 //! | [`subject`] | the three kinds of things that are repaired |
 //! | [`report`] | text for people, JSON for scripts |
@@ -28,27 +32,65 @@
 //! | [`ending`] | how a run ends, and why it can end without a repair |
 //! | [`cli`], [`run`], [`undo`] | the command line, and the commands beside repairing |
 //! | [`root`], [`interrupt`] | reading below a root folder; signals |
+//! | `failure_point` | where tests have it fail, or be killed |
+//! | `trust`, `system_program` | what root alone can have written; the programs of the system |
 
+// nothing here is unsafe but src/seccomp/kernel.rs, and no other module can be made so by an attribute of its own
 // report::output prints, and survives a closed pipe
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+#[forbid(unsafe_code)]
+pub mod blame;
+#[forbid(unsafe_code)]
 pub mod change;
+#[forbid(unsafe_code)]
+mod choice;
+#[forbid(unsafe_code)]
 pub mod cli;
+#[forbid(unsafe_code)]
 pub mod ending;
+#[forbid(unsafe_code)]
 pub mod evidence;
+#[forbid(unsafe_code)]
 pub mod explain;
+#[forbid(unsafe_code)]
+mod failure_point;
+#[forbid(unsafe_code)]
 pub mod finding;
+#[forbid(unsafe_code)]
 pub mod interrupt;
+#[forbid(unsafe_code)]
 pub mod manager;
+#[forbid(unsafe_code)]
+pub mod patch;
+#[forbid(unsafe_code)]
 pub mod plan;
+#[forbid(unsafe_code)]
 pub mod policy;
+#[forbid(unsafe_code)]
+mod proving;
+#[forbid(unsafe_code)]
 pub mod recipe;
+#[forbid(unsafe_code)]
 pub mod replay;
+#[forbid(unsafe_code)]
 pub mod report;
+#[forbid(unsafe_code)]
 pub mod root;
+#[forbid(unsafe_code)]
+pub mod rules;
+#[forbid(unsafe_code)]
 pub mod run;
 pub mod seccomp;
+#[forbid(unsafe_code)]
 pub mod subject;
+#[forbid(unsafe_code)]
 pub mod syscalls;
+#[forbid(unsafe_code)]
+mod system_program;
+#[forbid(unsafe_code)]
+mod trust;
+#[forbid(unsafe_code)]
 pub mod undo;
+#[forbid(unsafe_code)]
 pub mod unit;

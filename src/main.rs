@@ -1,4 +1,5 @@
 //! The unitfix command: parse, run, print one error, exit.
+#![forbid(unsafe_code)]
 
 use clap::Parser;
 use std::process::ExitCode;

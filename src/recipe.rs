@@ -1,12 +1,18 @@
 //! The recipe: Unit, Policy, Evidence, Observation, Plan, Diff, Approval, Receipt, Verdict.
 
-use crate::change::{self, Answer, Approval, Prompt, Receipt, Store};
+use crate::change::{self, Answer, Approval, Pending, Prompt, Receipt, Store};
+use crate::choice::{Chosen, choose};
 use crate::cli::Repair;
 use crate::ending::{Ending, helped, no_repair, seen};
-use crate::evidence::{Denial, summary};
-use crate::plan::{DropIn, Needs, Plan};
-use crate::replay::{Observation, Outcome};
-use crate::report::{DenialRow, FindingRow, People, RepairRow, ReplayRow, Report, output};
+use crate::evidence::{Denial, Process, summary};
+use crate::patch;
+use crate::plan::{Amendment, Ground, Needs, Plan, Prefer};
+use crate::proving::{Replayed, only_what_is_needed, settle};
+use crate::replay::Observation;
+use crate::replay::session::now_us;
+use crate::report::{DenialRow, FindingRow, People, ReplayRow, Report, output};
+use crate::root::Root;
+use crate::rules::Rules;
 use crate::subject::{Evidence, Failure, Subject, Verdict};
 use jiff::ZonedDateTime;
 use std::collections::BTreeSet;
@@ -21,13 +27,17 @@ pub struct Desk {
     pub report: Report,
     /// How it is said to people.
     pub people: People,
+    /// What is known of calls.
+    pub rules: Rules,
 }
 
 impl Desk {
     /// Print a part of the report, unless all of it is printed as JSON in the end.
-    fn show(&self, text: &str) {
-        if !self.options.place.json {
-            output::result(text);
+    pub(crate) fn show(&self, text: &str) {
+        match (self.options.place.json, self.options.patch) {
+            (true, _) => {}
+            (false, None) => output::result(text),
+            (false, Some(_)) => output::message(text), // standard output is for the patch alone
         }
     }
 }
@@ -37,15 +47,19 @@ pub fn repair(subject: &dyn Subject, desk: &mut Desk) -> Result<Ending, Failure>
     let evidence = subject.evidence()?;
     show_diagnosis(subject, &evidence, desk);
 
-    let observation = match may_replay(subject, &evidence, desk)? {
-        MayReplay::Yes(approval) => Some(replay(subject, &evidence, approval.as_ref(), desk)?),
+    let replayed = match may_replay(subject, &evidence, desk)? {
+        MayReplay::Yes(approval) => {
+            let observation = replay(subject, &evidence, approval.as_ref(), desk)?;
+            Some(Replayed { observation, approval })
+        }
         MayReplay::No => None,
         MayReplay::NothingWrong(words) => return Ok(Ending::NothingToDo(words)),
     };
 
-    let ending = propose(subject, &evidence, observation.as_ref(), desk);
-    if !matches!(ending, Ok(Ending::Repaired(_))) {
-        subject.leave()?;
+    let ending = propose(subject, &evidence, replayed.as_ref(), desk);
+    match ending {
+        Ok(Ending::Repaired(_)) => subject.settled()?,
+        _ => subject.leave()?,
     }
     ending
 }
@@ -54,49 +68,60 @@ pub fn repair(subject: &dyn Subject, desk: &mut Desk) -> Result<Ending, Failure>
 fn propose(
     subject: &dyn Subject,
     evidence: &Evidence,
-    observation: Option<&Observation>,
+    replayed: Option<&Replayed>,
     desk: &mut Desk,
 ) -> Result<Ending, Failure> {
+    let observation = replayed.map(|replayed| &replayed.observation);
     let mut needs = Needs::of(subject.policy(), subject.groups(), seen(evidence, observation));
+    needs.settings = observation.and_then(|o| o.settings.clone()).unwrap_or_default();
     if needs.is_empty() && helped(evidence, observation) {
         needs.insist();
     }
     if let Some(ending) = no_repair(subject, evidence, observation, &needs) {
         return Ok(ending);
     }
-    let Some(plan) = Plan::smallest(needs, subject.policy(), subject.groups()) else {
+    if let Some(ending) = only_what_is_needed(subject, &mut needs, evidence, replayed, desk)? {
+        return Ok(ending);
+    }
+    let (unit, policy, groups) = (subject.unit(), subject.policy(), subject.groups());
+    let ground = Ground { unit, policy, groups, rules: &desk.rules };
+    let Some(mut plan) = Plan::ladder(needs, ground, desk.options.prefer) else {
         return Ok(Ending::NothingToDo("nothing has to be allowed".to_owned()));
     };
-
-    let why = reason(&desk.report.denials, &plan);
-    let date = ZonedDateTime::now().date().to_string();
-    let drop_in =
-        DropIn::new(&plan, subject.unit(), &subject.drop_in_folder(), &date, &why, &subject.undo_command());
-    let diff = drop_in.diff();
-    show_plan(&plan, &diff, desk);
-
-    if let Some(verdict) = subject.prove(&plan, &drop_in)? {
-        match show_proof(verdict, desk) {
-            None => {}
-            Some(ending) => return Ok(ending),
-        }
+    if let Some(ending) = settle(subject, &mut plan, replayed, ground)? {
+        return Ok(ending);
     }
 
-    let approval = match approve(subject, &plan, desk) {
-        Ok(approval) => approval,
-        Err(ending) => return Ok(ending),
-    };
+    let why = reason(&desk.report.denials, &plan.needs);
+    if desk.options.patch.is_some() {
+        return Ok(patch::offer(subject, &plan, &why, desk));
+    }
+    let Chosen { candidate, drop_in, diff, approval } =
+        match choose(subject, &mut plan, replayed, &why, desk)? {
+            Ok(chosen) => chosen,
+            Err(ending) => return Ok(ending),
+        };
 
     let store = subject.store();
     let former = store.load(&subject.unit().name).map_err(|e| Failure::System(e.to_string()))?;
-    let receipt = receipt_for(subject, former.clone(), &diff, &plan, &why);
-    save(&store, &receipt)?; // first: a run that is killed between the two can still be taken back
+    let pending = Pending {
+        files: diff.files.clone(),
+        standing: subject.standing(),
+        since: now_us(),
+        former: former.clone().map(Box::new),
+    };
+    let receipt = receipt_for(subject, former.clone(), &diff, &candidate.amendment, &why);
+    // first: whatever a run that is killed has written can be taken back
+    save(&store, &Receipt { pending: Some(pending), ..receipt.clone() })?;
     if let Err(error) = change::apply(&subject.root(), &diff, &approval) {
-        restore_receipt(&store, subject, former.as_ref())?;
+        // what was changed all the same, the next run takes back by the receipt
+        if !matches!(error, change::WriteError::NotPutBack { .. }) {
+            restore_receipt(&store, subject, former.as_ref())?;
+        }
         return Err(Failure::System(error.to_string()));
     }
 
-    let verdict = subject.put_in_force(&plan, &drop_in);
+    let verdict = subject.put_in_force(&candidate, &drop_in);
     conclude(subject, verdict, &diff, receipt, former.as_ref(), desk)
 }
 
@@ -115,22 +140,29 @@ fn conclude(
         Ok(Verdict::NotProvable(words)) => Some((words, words.clone())),
         _ => None,
     };
+    let mut unkept = None;
     if let Some((how, words)) = done {
         let verified = matches!(verdict, Ok(Verdict::Works(_)));
-        if let Err(error) = store.save(&Receipt { verified, ..receipt }) {
-            output::message(&format!("unitfix: the receipt still says that it is not verified: {error}\n"));
+        match save(&store, &Receipt { verified, ..receipt }) {
+            Ok(()) => {
+                desk.report.verdict = Some(how.clone());
+                return Ok(Ending::Repaired(format!("{words}.\nUndo: {}", subject.undo_command())));
+            }
+            Err(failure) => unkept = Some(failure),
         }
-        desk.report.verdict = Some(how.clone());
-        return Ok(Ending::Repaired(format!("{words}.\nUndo: {}", subject.undo_command())));
     }
+    // the receipt last: until then, the next run would have to finish this
     let undone = change::undo(&subject.root(), diff)
         .map_err(|e| Failure::System(format!("THE REPAIR COULD NOT BE TAKEN BACK: {e}")))
-        .and_then(|()| restore_receipt(&store, subject, former))
-        .and_then(|()| subject.put_back());
+        .and_then(|()| subject.put_back().map_err(|error| half_way(&error, subject)))
+        .and_then(|()| restore_receipt(&store, subject, former));
     undone?;
+    if let Some(failure) = unkept {
+        return Err(failure);
+    }
     Err(match verdict {
         Ok(verdict) => {
-            let words = verdict_words(&verdict, subject);
+            let words = verdict.against("with it", subject.policy()).unwrap_or_default();
             desk.report.verdict = Some(words.clone());
             Failure::RolledBack(format!("rolled back, because {words}; everything is as it was"))
         }
@@ -138,17 +170,39 @@ fn conclude(
     })
 }
 
+/// The files are as they were, and the running unit may not be.
+fn half_way(error: &Failure, subject: &dyn Subject) -> Failure {
+    let unit = subject.label();
+    Failure::System(format!(
+        "{error}: the files are as they were, but {unit} may not be: `unitfix {unit}` puts it right once systemd answers"
+    ))
+}
+
 fn show_diagnosis(subject: &dyn Subject, evidence: &Evidence, desk: &mut Desk) {
     let rows = |ours: bool| -> Vec<DenialRow> {
         let denials: Vec<Denial> = evidence.denials.iter().filter(|d| d.is_ours() == ours).cloned().collect();
-        summary(&denials).iter().map(|s| DenialRow::new(s, subject.policy())).collect()
+        let mut rows: Vec<_> =
+            summary(&denials).iter().map(|s| DenialRow::new(s, subject.policy())).collect();
+        blame(&mut rows, subject, desk);
+        rows
     };
+    let (ours, nobodys) = (rows(true), rows(false));
     desk.report.state.clone_from(&evidence.state);
-    desk.report.denials = rows(true);
-    desk.report.unattributed = rows(false);
+    desk.report.denials = ours;
+    desk.report.unattributed = nobodys;
     let findings = subject.unit().findings.iter().chain(&subject.policy().findings).chain(&evidence.findings);
     desk.report.findings = FindingRow::all(findings);
     desk.show(&desk.people.diagnosis(&desk.report));
+}
+
+/// Find the packages of the programs, if it was asked who made the calls.
+fn blame(rows: &mut [DenialRow], subject: &dyn Subject, desk: &Desk) {
+    if desk.options.blame {
+        // a unit file's programs ran here, wherever its repair is written
+        let here = desk.options.unit.as_deref().is_some_and(|unit| unit.contains('/'));
+        let root = if here { Root::default() } else { subject.root() };
+        DenialRow::find_packages(rows, &root, &desk.people.zone);
+    }
 }
 
 /// Whether to replay.
@@ -169,12 +223,12 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
         return match subject.replay_notice() {
             Ok(_) => Ok(MayReplay::Yes(None)),
             Err(why) => {
-                output::message(&format!("unitfix: no replay: {why}\n"));
+                output::paragraph(&format!("unitfix: no replay: {why}"));
                 Ok(MayReplay::No)
             }
         };
     };
-    let healthy = evidence.outcome.as_ref().is_some_and(Outcome::healthy);
+    let healthy = evidence.works() == Some(true);
     // what was denied to nobody knows whom may have been denied to a child of this one
     let suspicious = evidence.sigsys || evidence.blind || !evidence.denials.is_empty();
     let quiet = healthy && !suspicious && desk.options.via.is_none();
@@ -187,9 +241,15 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
         if seen(evidence, None).next().is_none() {
             return Err(Failure::System(why));
         }
-        output::message(&format!("unitfix: no replay: {why}\n"));
+        output::paragraph(&format!("unitfix: no replay: {why}"));
         return Ok(MayReplay::No);
     }
+    let consequence = match desk.options.prefer {
+        None | Some(Prefer::Soft) => {
+            format!("{consequence} One or two more such runs may try whether it is enough to let calls fail.")
+        }
+        Some(_) => consequence,
+    };
     match desk.prompt.ask(&consequence, "Replay it?") {
         Answer::Approved(approval) => Ok(MayReplay::Yes(Some(approval))),
         Answer::Declined => {
@@ -197,9 +257,9 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
             Ok(MayReplay::No)
         }
         Answer::NobodyToAsk => {
-            output::message(
+            output::paragraph(
                 "Not replayed, because there is no terminal to ask on (--yes agrees beforehand): judging from the \
-                 logs alone.\n",
+                 logs alone.",
             );
             Ok(MayReplay::No)
         }
@@ -226,10 +286,13 @@ fn replay(
     let mut rows: Vec<DenialRow> =
         summary(&observation.denials).iter().map(|s| DenialRow::new(s, subject.policy())).collect();
     let known = |row: &DenialRow| {
-        desk.report.denials.iter().any(|d| (&d.program, &d.call) == (&row.program, &row.call))
+        let same = |d: &&DenialRow| (&d.program, &d.call) == (&row.program, &row.call);
+        let logged = desk.report.denials.iter().find(same);
+        logged.is_some_and(|d| row.stack.is_empty() || !d.stack.is_empty())
     };
     // what the logs said already is not said twice, except for arguments, which they do not have
     rows.retain(|row| !known(row) || !row.arguments.is_empty());
+    blame(&mut rows, subject, desk);
     for row in &mut rows {
         confirm(row, &mut desk.report.unattributed);
     }
@@ -248,18 +311,27 @@ fn confirm(row: &mut DenialRow, unattributed: &mut Vec<DenialRow>) {
         let logged = unattributed.remove(at);
         let parent = row.parent.take().or(logged.parent.clone());
         let arguments = std::mem::take(&mut row.arguments);
-        *row = DenialRow { parent, arguments, attributed_because: row.attributed_because, ..logged };
+        let mut stack = std::mem::take(&mut row.stack);
+        if stack.is_empty() {
+            stack.clone_from(&logged.stack);
+        }
+        *row = DenialRow { parent, arguments, stack, attributed_because: row.attributed_because, ..logged };
     }
 }
 
 /// Who was denied what, for the comment in the drop-in: at most three programs.
-fn reason(rows: &[DenialRow], plan: &Plan) -> String {
+fn reason(rows: &[DenialRow], needs: &Needs) -> String {
     let mut by_program: Vec<(String, BTreeSet<&str>, BTreeSet<&str>)> = Vec::new();
-    let needed = |row: &&DenialRow| {
-        plan.needs.calls.contains(&row.call) || plan.needs.architectures.contains(&row.architecture)
+    let relaxed = |setting| needs.settings.lines.iter().any(|line| line.setting == setting);
+    let needed = |row: &&DenialRow| match row.setting {
+        Some(setting) => relaxed(setting),
+        None => needs.calls.contains(&row.call) || needs.architectures.contains(&row.architecture),
     };
     for row in rows.iter().filter(needed) {
-        let program = row.program.to_string();
+        let program = match Process::before_exec(&row.program.to_string()) {
+            Some(inner) => format!("systemd itself, before {inner} began"),
+            None => row.program.to_string(),
+        };
         let at = by_program.iter().position(|(p, _, _)| *p == program).unwrap_or_else(|| {
             by_program.push((program, BTreeSet::new(), BTreeSet::new()));
             by_program.len() - 1
@@ -293,75 +365,12 @@ fn reason(rows: &[DenialRow], plan: &Plan) -> String {
     parts.join("; ")
 }
 
-fn show_plan(plan: &Plan, diff: &change::Diff, desk: &mut Desk) {
-    let row = RepairRow::from(plan);
-    desk.report.set_diff(diff);
-    desk.show(&desk.people.repair(&row));
-    desk.show(&desk.people.diff(&diff.unified()));
-    desk.report.repair = Some(row);
-}
-
-/// Say what a proof showed; the ending, if it speaks against the repair.
-fn show_proof(verdict: Verdict, desk: &mut Desk) -> Option<Ending> {
-    let (words, ending) = match verdict {
-        Verdict::Works(how) | Verdict::NotProvable(how) => (how, None),
-        Verdict::StillDenied(denials) => {
-            let calls: Vec<String> = denials.iter().map(|d| d.call.to_string()).collect();
-            let words = format!("under the repaired filter it is still denied {}", crate::plan::list(&calls));
-            (words.clone(), Some(Ending::NoRepair(format!("No repair can be offered: {words}"))))
-        }
-        Verdict::FailsOtherwise(outcome) => {
-            let words = format!("under the repaired filter it {outcome}");
-            (words.clone(), Some(Ending::NoRepair(format!("No repair can be offered: {words}"))))
-        }
-        Verdict::Ignored(words) => (words.clone(), Some(Ending::NoRepair(words))),
-    };
-    if ending.is_none() {
-        desk.show(&format!("\nProven: {words}.\n"));
-    }
-    desk.report.verdict = Some(words);
-    ending
-}
-
-/// Ask whether to write the repair.
-fn approve(subject: &dyn Subject, plan: &Plan, desk: &Desk) -> Result<Approval, Ending> {
-    let asked =
-        desk.options.apply || desk.prompt.yes == change::Yes::NotGiven && desk.prompt.somebody_there();
-    if !asked {
-        let command = desk.options.command();
-        return Err(Ending::Proposed(format!("Nothing was changed. To write it: {command} --apply")));
-    }
-    if !plan.high_risk.is_empty()
-        && desk.prompt.yes == change::Yes::Given
-        && desk.options.allow_risk.is_none()
-    {
-        let calls = crate::plan::list(plan.high_risk.iter().map(|(call, _)| call));
-        return Err(Ending::Proposed(format!(
-            "Nothing was changed: {calls} would hand over the system, which --yes alone does not agree to \
-             (--allow-risk high does)"
-        )));
-    }
-    if desk.options.place.json {
-        // who is asked has to see what about
-        output::message(desk.report.diff.as_deref().unwrap_or_default());
-    }
-    let (consequence, question) = subject.apply_question();
-    match desk.prompt.ask(&consequence, &question) {
-        Answer::Approved(approval) => Ok(approval),
-        Answer::Declined => Err(Ending::Proposed("Nothing was changed.".to_owned())),
-        Answer::NobodyToAsk => Err(Ending::Proposed(
-            "Nothing was changed, because there is no terminal to ask on: --yes agrees beforehand."
-                .to_owned(),
-        )),
-    }
-}
-
 /// The receipt of this repair, which continues an earlier one of the same unit.
 fn receipt_for(
     subject: &dyn Subject,
     former: Option<Receipt>,
     diff: &change::Diff,
-    plan: &Plan,
+    amendment: &Amendment,
     why: &str,
 ) -> Receipt {
     let mut receipt = former.unwrap_or_else(|| Receipt {
@@ -371,12 +380,12 @@ fn receipt_for(
         files: Vec::new(),
         verified: false,
         calls: Vec::new(),
+        softened: Vec::new(),
+        pending: None,
     });
     receipt.written = ZonedDateTime::now().strftime("%Y-%m-%d %H:%M:%S %z").to_string();
     receipt.why.push(why.to_owned());
-    receipt.calls.extend(plan.needs.calls.iter().cloned());
-    receipt.calls.sort();
-    receipt.calls.dedup();
+    receipt.allow(amendment);
     receipt.verified = false;
     receipt.continued(diff)
 }
@@ -388,25 +397,7 @@ fn save(store: &Store, receipt: &Receipt) -> Result<(), Failure> {
 }
 
 fn restore_receipt(store: &Store, subject: &dyn Subject, former: Option<&Receipt>) -> Result<(), Failure> {
-    let restored = match former {
-        Some(receipt) => store.save(receipt),
-        None => store.remove(&subject.unit().name),
-    };
-    restored.map_err(|e| Failure::System(format!("the receipt cannot be restored: {e}")))
-}
-
-fn verdict_words(verdict: &Verdict, subject: &dyn Subject) -> String {
-    match verdict {
-        Verdict::Works(how) | Verdict::NotProvable(how) => how.clone(),
-        Verdict::StillDenied(denials) => {
-            let rows: Vec<String> = summary(denials)
-                .iter()
-                .map(|s| DenialRow::new(s, subject.policy()))
-                .map(|row| format!("{} ({})", row.call, row.program))
-                .collect();
-            format!("with it, calls are still denied: {}", rows.join(", "))
-        }
-        Verdict::FailsOtherwise(outcome) => format!("with it, the unit {outcome}"),
-        Verdict::Ignored(words) => words.clone(),
-    }
+    store
+        .put_back(&subject.unit().name, former)
+        .map_err(|e| Failure::System(format!("the receipt cannot be restored: {e}")))
 }

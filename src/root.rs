@@ -12,8 +12,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// No unit file, rule or receipt is larger; what is, is refused rather than read.
-const SIZE_MAX: u64 = 16 * 1024 * 1024;
+/// No unit file, receipt, or file of a package manager is larger; what is, is refused rather than read.
+const SIZE_MAX: u64 = 16 << 20;
 
 /// A folder that stands for `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,26 +65,32 @@ impl Root {
 
     /// The bytes of a regular file (or nothing, of `/dev/null`), links followed.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        // a FIFO or a device is not even opened
-        let stat = fstat(self.open(path, OFlag::O_PATH)?)?;
-        if is_null_device(&stat) {
+        self.read_at_most(path, SIZE_MAX)
+    }
+
+    /// The same, of a file that is larger than so many bytes only if something is wrong with it.
+    pub fn read_at_most(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+        if is_null_device(&fstat(self.open(path, OFlag::O_PATH)?)?) {
             return Ok(Vec::new());
         }
+        // a file may grow, or not tell its size: it is read, and never further than that
+        let mut bytes = Vec::new();
+        self.open_file(path)?.take(most + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most {
+            return Err(io::Error::other(format!("this file is larger than {} MiB", most >> 20)));
+        }
+        Ok(bytes)
+    }
+
+    /// A regular file of any size, open for reading, links followed.
+    pub fn open_file(&self, path: &Path) -> io::Result<File> {
+        // a FIFO or a device is not even opened
         let irregular = || io::Error::other("this is not a regular file");
-        if file_type(&stat) != SFlag::S_IFREG {
+        if file_type(&fstat(self.open(path, OFlag::O_PATH)?)?) != SFlag::S_IFREG {
             return Err(irregular());
         }
         let file = File::from(self.open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?);
-        let meta = file.metadata()?;
-        if !meta.is_file() {
-            return Err(irregular());
-        }
-        if meta.len() > SIZE_MAX {
-            return Err(io::Error::other("this file is larger than 16 MiB"));
-        }
-        let mut bytes = Vec::new();
-        file.take(SIZE_MAX).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        if file.metadata()?.is_file() { Ok(file) } else { Err(irregular()) }
     }
 
     /// How many bytes the regular file holds that a path leads to, if it leads to one.
@@ -188,6 +194,16 @@ fn is_null_device(stat: &FileStat) -> bool {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_file_is_read_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path());
+        std::fs::write(dir.path().join("x"), vec![b'x'; 2 << 20]).unwrap();
+        let read = |most| root.read_at_most(Path::new("/x"), most).map(|bytes| bytes.len());
+        assert_eq!(read(2 << 20).unwrap(), 2 << 20);
+        assert_eq!(read((2 << 20) - 1).unwrap_err().to_string(), "this file is larger than 1 MiB");
+    }
 
     #[test]
     fn links_stay_inside() {

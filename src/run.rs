@@ -7,17 +7,21 @@ use crate::explain;
 use crate::finding::Code;
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
+use crate::patch;
 use crate::policy::show::show;
 use crate::recipe::{Desk, repair};
-use crate::replay::Via;
+use crate::replay::{Check, Via};
 use crate::report::{Lint, People, PolicyPage, Report, output, parse_call};
 use crate::root::Root;
+use crate::rules::Rules;
 use crate::subject::{
     Failure, Judged, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts, groups_at,
     inspect,
 };
+use crate::trust;
 use crate::undo;
-use crate::unit::UnitName;
+use crate::unit::{UnitName, shown_path};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -28,6 +32,10 @@ use std::time::Duration;
 /// Do what the command line says; the exit status is that of the manual.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
+    if nix::unistd::geteuid().is_root() {
+        // TMPDIR may be somebody else's folder; a second override is refused, and this is the first
+        let _ = tempfile::env::override_temp_dir(Path::new("/tmp"));
+    }
     let result = match cli.command {
         Some(task) => other_task(task),
         None => interrupt().and_then(|interrupt| repair_unit(cli.repair, interrupt)),
@@ -55,6 +63,10 @@ impl Failure {
 
 fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, Failure> {
     let asked = options.unit.clone().ok_or_else(|| Failure::Usage("name a unit".to_owned()))?;
+    if asked.contains('/') && options.no_replay && options.log.is_none() {
+        let message = "no log knows of a unit file's programs: --no-replay needs --log here";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     let yes = if options.yes { Yes::Given } else { Yes::NotGiven };
     let prompt = Prompt { yes, interrupt: interrupt.clone() };
     let subject_options = SubjectOptions {
@@ -62,12 +74,15 @@ fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, Failure> {
         via: options.via.unwrap_or(Via::Auto),
         log: options.log.clone(),
         prompt: prompt.clone(),
+        check: options.check.clone().map(|command| Check { command }),
         interrupt,
-        proc_root: std::env::var_os("UNITFIX_PROC_ROOT")
-            .map_or_else(|| PathBuf::from("/proc"), PathBuf::from),
+        proc_root: proc_root()?,
+        blame: options.blame,
     };
     let root = options.place.root.clone().map(Root::new);
-    let mut desk = Desk { prompt, report: Report::new(asked.clone()), people: People::default(), options };
+    let rules = rules_of(root.as_ref())?;
+    let people = if options.patch.is_some() { People::on_standard_error() } else { People::default() };
+    let mut desk = Desk { prompt, report: Report::new(asked.clone()), people, rules, options };
     let connected;
     let subject: Box<dyn Subject> = match root {
         root if asked.contains('/') => Box::new(UnitFile::load(Path::new(&asked), root, subject_options)?),
@@ -79,7 +94,24 @@ fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, Failure> {
         }
     };
     let result = repair(subject.as_ref(), &mut desk);
+    let result = result.map(|ending| patch::of_what_is_written(subject.as_ref(), ending, &mut desk));
     finish(result, &mut desk)
+}
+
+/// Where the processes of the kernel's records are found: what says there whose a process is, has to be a kernel's word.
+fn proc_root() -> Result<PathBuf, Failure> {
+    const VARIABLE: &str = "UNITFIX_PROC_ROOT";
+    let Some(named) = std::env::var_os(VARIABLE) else { return Ok(PathBuf::from("/proc")) };
+    let no = |why: &str| Failure::Usage(format!("{VARIABLE}={}: {why}", shown_path(Path::new(&named))));
+    let path = std::fs::canonicalize(&named).map_err(|error| no(&error.to_string()))?;
+    let kind = statfs(&path).map_err(|error| no(error.desc()))?.filesystem_type();
+    if kind != PROC_SUPER_MAGIC {
+        return Err(no("this is no proc file system"));
+    }
+    if nix::unistd::geteuid().is_root() {
+        trust::above(&path).map_err(|why| no(&why))?;
+    }
+    Ok(path)
 }
 
 /// Print how it ended.
@@ -93,7 +125,7 @@ fn finish(result: Result<Ending, Failure>, desk: &mut Desk) -> Result<u8, Failur
         desk.report.exit_status = status;
         output::result(&json(&desk.report)?);
     } else if result.is_ok() {
-        output::result(&format!("\n{words}\n"));
+        desk.show(&format!("\n{words}\n"));
     }
     result.map(|ending| ending.status())
 }
@@ -136,7 +168,7 @@ fn other_task(task: Task) -> Result<u8, Failure> {
 fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|e| Failure::System(format!("the report cannot be written: {e}")))?;
-    Ok(text + "\n")
+    Ok(output::harmless_json(&text) + "\n")
 }
 
 /// What is wrong, where the result does not show it.
@@ -193,10 +225,14 @@ fn explain(options: &Explain) -> Result<u8, Failure> {
         own = groups_at(&place)?;
         &own
     };
+    let rules = rules_of(place.root.as_ref())?;
     let label = judged.as_ref().map(|judged| judged.unit.name.to_string()).unwrap_or_default();
     let unit = judged.as_ref().map(|judged| (label.as_str(), &judged.policy));
     let repair = options.repair_command();
-    let explanation = explain::explain(&pasted, explain::Context { groups, unit, repair: repair.as_deref() });
+    let explanation = explain::explain(
+        &pasted,
+        explain::Context { groups, rules: &rules, unit, repair: repair.as_deref() },
+    );
     let stale = |code: Code| matches!(code, Code::PolicyDiffers | Code::UnreadableDropIn);
     for finding in judged.iter().flat_map(|judged| &judged.unit.findings).filter(|f| stale(f.code)) {
         output::message(&format!("unitfix: {}\n", finding.message));
@@ -244,6 +280,11 @@ fn last_of(mut stream: impl Read) -> std::io::Result<(Vec<u8>, bool)> {
     }
     let cut = text.len() == KEPT;
     Ok((explain::parse::newest(&text).to_vec(), cut))
+}
+
+/// What is known of calls, with the rules of the administrator below a root.
+fn rules_of(root: Option<&Root>) -> Result<Rules, Failure> {
+    Rules::load(&root.cloned().unwrap_or_default()).map_err(|error| Failure::System(error.to_string()))
 }
 
 fn root_of(folder: Option<PathBuf>) -> Root {

@@ -1,19 +1,21 @@
 //! `unitfix revert` and `unitfix status`: taking back, and showing, what unitfix wrote.
 
 use crate::change::{self, Answer, Diff, FileChange, Lock, Prompt, Receipt, Store};
+use crate::cli::as_typed;
 use crate::ending::Ending;
-use crate::manager::{Manager, ManagerError, Patience, SystemManager};
+use crate::evidence::one_line;
+use crate::manager::{Manager, ManagerError, Standing, SystemManager};
 use crate::plan::HEADER;
 use crate::replay::session;
 use crate::report::{People, output};
 use crate::root::Root;
-use crate::subject::Failure;
-use crate::unit::{UnitName, drop_in_folder};
+use crate::subject::{Failure, leftovers};
+use crate::trust;
+use crate::unit::{UnitName, drop_in_folder, shown_path};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 /// Take back what was written for a unit of this system, or of a root folder.
 pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, Failure> {
@@ -21,22 +23,41 @@ pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, F
     if root.is_system() && !nix::unistd::geteuid().is_root() {
         return Err(Failure::System(format!("taking it back needs root: sudo unitfix revert {name}")));
     }
-    let _lock = root.is_system().then(|| Lock::take(name)).transpose().map_err(|e| system(&e))?;
+    let _lock = Lock::below(root, name).map_err(|e| system(&e))?;
+    let manager = root.is_system().then(SystemManager::connect).and_then(Result::ok);
+    let leftovers = match &manager {
+        Some(manager) => leftovers::put_right(manager, name)?,
+        None => leftovers::put_right_below(root, name)?,
+    };
+    for finding in leftovers {
+        output::message(&format!("unitfix: {}\n", finding.message));
+    }
     let store = Store::new(root);
     let Some(receipt) = store.load(name).map_err(|e| system(&e))? else {
         return Ok(Ending::NothingToDo(format!("unitfix wrote nothing for {name}.")));
     };
-    let diff = receipt.undo();
-    if let Some(file) = diff.files.iter().find(|f| !is_as_written(root, f)) {
+    // somebody may have done it by hand, or a run that was killed may have begun
+    let (done, rest): (Vec<_>, Vec<_>) =
+        receipt.undo().files.into_iter().partition(|file| holds(root, file, file.after.as_deref()));
+    let diff = Diff { files: rest };
+    if let Some(file) = diff.files.iter().find(|file| !is_as_written(root, file)) {
         return Ok(Ending::NoRepair(format!(
             "{} is not as unitfix wrote it: it is left alone. Take it away by hand, then {} as well",
-            file.path.display(),
-            root.join(&Store::path_of(name)).display()
+            shown_path(&file.path),
+            shown_path(&root.join(&Store::path_of(name)))
         )));
     }
-    let manager = root.is_system().then(SystemManager::connect).and_then(Result::ok);
-    let running = manager.as_ref().and_then(|m| m.status(name).ok()).is_some_and(|s| s.is_up());
-    output::result(&(People::default().diff(&diff.unified()) + "\n"));
+    for file in &done {
+        output::message(&format!(
+            "unitfix: {} is as it was before unitfix already\n",
+            shown_path(&file.path)
+        ));
+    }
+    let status = manager.as_ref().map(|manager| manager.status(name)).transpose().map_err(|e| system(&e))?;
+    let running = status.is_some_and(|status| status.is_up());
+    if !diff.is_empty() {
+        output::result(&(People::default().diff(&diff.unified()) + "\n"));
+    }
     let question = match (&manager, running) {
         (None, _) => "Take this back?".to_owned(),
         (Some(_), false) => "Take this back and reload?".to_owned(),
@@ -51,28 +72,33 @@ pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, F
             ));
         }
     };
-    change::apply(root, &diff, &approval).map_err(|e| system(&e))?;
-    store.remove(name).map_err(|e| system(&e))?;
+    change::revert(root, &receipt.files, &approval).map_err(|e| system(&e))?;
     if let Some(manager) = manager {
-        reload(&manager, name, running).map_err(|e| system(&e))?;
+        reload(&manager, name, running).map_err(|e| {
+            Failure::System(format!(
+                "{e}: the files are as they were before; `unitfix revert {name}` tries again"
+            ))
+        })?;
     }
+    // last: until here another run would have to finish this
+    store.remove(name).map_err(|e| system(&e))?;
     Ok(Ending::NothingToDo(format!("Taken back: {name} is as it was before unitfix.")))
 }
 
 fn reload(manager: &dyn Manager, name: &UnitName, running: bool) -> Result<(), ManagerError> {
-    manager.reload()?;
-    if running {
-        let _ = manager.reset_failed(name); // refused when nothing failed
-        manager.restart(name, Patience::AtMost(Duration::from_mins(2)))?;
-    }
-    Ok(())
+    if running { session::put_back(manager, name, Standing::Up, &|| true) } else { manager.reload() }
 }
 
 /// Whether a file still holds what unitfix wrote, which a revert takes as its "before".
 fn is_as_written(root: &Root, file: &FileChange) -> bool {
+    holds(root, file, file.before.as_deref())
+}
+
+/// Whether a file holds this, or is not there if there is nothing to hold.
+fn holds(root: &Root, file: &FileChange, text: Option<&str>) -> bool {
     match root.read(&file.path) {
-        Ok(bytes) => file.before.as_deref().map(str::as_bytes) == Some(&bytes),
-        Err(error) => error.kind() == io::ErrorKind::NotFound && file.before.is_none(),
+        Ok(bytes) => text.map(str::as_bytes) == Some(&bytes),
+        Err(error) => error.kind() == io::ErrorKind::NotFound && text.is_none(),
     }
 }
 
@@ -89,7 +115,7 @@ pub fn revert_file(path: &Path, prompt: &Prompt) -> Result<Ending, Failure> {
     });
     let diff = Diff { files: files.collect() };
     if diff.is_empty() {
-        return Ok(Ending::NothingToDo(format!("unitfix wrote nothing in {}.", folder.display())));
+        return Ok(Ending::NothingToDo(format!("unitfix wrote nothing in {}.", shown_path(&folder))));
     }
     output::result(&(People::default().diff(&diff.unified()) + "\n"));
     match prompt.ask("", "Take this back?") {
@@ -111,6 +137,15 @@ pub struct StatusRow {
     pub now: &'static str,
 }
 
+/// A file that does not count for anything yet.
+#[derive(Debug, Serialize)]
+pub struct HalfWritten {
+    /// The unit.
+    pub unit: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
 /// What `unitfix status` tells.
 #[derive(Debug, Serialize)]
 pub struct Status {
@@ -118,14 +153,20 @@ pub struct Status {
     pub repairs: Vec<StatusRow>,
     /// Units with a replay that is going on, or was left behind by a run that was killed.
     pub replays: Vec<String>,
+    /// Files that are being written, or that a run was writing when it was killed.
+    pub half_written: Vec<HalfWritten>,
 }
 
 /// What unitfix wrote, on this system or below a root folder.
 pub fn status(root: &Root, only: Option<&UnitName>) -> Result<Status, Failure> {
     let system = |e: io::Error| Failure::System(format!("the receipts cannot be read: {e}"));
+    if root.is_system() {
+        trust::own_folders().map_err(Failure::System)?;
+    }
     let wanted = |unit: &str| only.is_none_or(|name| name.as_str() == unit);
     let receipts = Store::new(root).all().map_err(system)?;
     let replays = if root.is_system() { session::sessions().map_err(system)? } else { Vec::new() };
+    let half_written = change::all_half_written(root).map_err(system)?;
     let row = |receipt: Receipt| {
         let undo = receipt.undo();
         let now = if undo.files.iter().all(|f| is_as_written(root, f)) {
@@ -140,6 +181,11 @@ pub fn status(root: &Root, only: Option<&UnitName>) -> Result<Status, Failure> {
     Ok(Status {
         repairs: receipts.into_iter().filter(|r| wanted(&r.unit)).map(row).collect(),
         replays: replays.into_iter().filter(|r| wanted(r)).collect(),
+        half_written: half_written
+            .into_iter()
+            .filter(|(unit, _)| wanted(unit.as_str()))
+            .map(|(unit, path)| HalfWritten { unit: unit.to_string(), path })
+            .collect(),
     })
 }
 
@@ -151,30 +197,60 @@ impl Status {
         let place = if root.is_system() {
             String::new()
         } else {
-            format!(" --root {}", root.join(Path::new("/")).display())
+            format!(" --root {}", as_typed(&root.join(Path::new("/"))))
         };
         for row in &self.repairs {
             let receipt = &row.receipt;
-            let proof = if receipt.verified { "seen to work" } else { "not verified" };
-            let _ = writeln!(out, "{}  {}, {proof}, written {}", receipt.unit, row.now, receipt.written);
+            let proof = if receipt.pending.is_some() {
+                "being written, or left behind by a run that was killed"
+            } else if receipt.verified {
+                "seen to work"
+            } else {
+                "not verified"
+            };
+            let _ = writeln!(
+                out,
+                "{}  {}, {proof}, written {}",
+                receipt.unit,
+                row.now,
+                one_line(&receipt.written)
+            );
             for (file, why) in
                 receipt.files.iter().zip(receipt.why.iter().map(Some).chain(std::iter::repeat(None)))
             {
-                let _ = writeln!(out, "  {}", file.path.display());
+                let _ = writeln!(out, "  {}", shown_path(&file.path));
                 if let Some(why) = why {
-                    let _ = writeln!(out, "  {why}");
+                    let _ = writeln!(out, "  {}", one_line(why));
                 }
             }
             if !receipt.calls.is_empty() {
-                let _ = writeln!(out, "  allows {}", crate::plan::list(&receipt.calls));
+                let _ = writeln!(out, "  allows {}", one_line(&crate::plan::list(&receipt.calls)));
             }
-            let _ = writeln!(out, "  undo: unitfix revert {}{place}", receipt.unit);
+            if !receipt.softened.is_empty() {
+                let _ = writeln!(out, "  lets fail {}", one_line(&crate::plan::list(&receipt.softened)));
+            }
+            if receipt.pending.is_some() {
+                let _ = writeln!(
+                    out,
+                    "  `unitfix {}{place}` takes it back, unless that run goes on",
+                    receipt.unit
+                );
+            } else {
+                let _ = writeln!(out, "  undo: unitfix revert {}{place}", receipt.unit);
+            }
         }
         for unit in &self.replays {
             let _ = writeln!(
                 out,
                 "{unit}  a replay is going on, or was left behind by a run that was killed: \
                  `unitfix {unit}` cleans up"
+            );
+        }
+        for HalfWritten { unit, path } in &self.half_written {
+            let _ = writeln!(
+                out,
+                "{unit}  {} is being written, or was by a run that was killed: `unitfix {unit}{place}` cleans up",
+                shown_path(path)
             );
         }
         if out.is_empty() {

@@ -11,6 +11,7 @@
 //!
 //! Today's date reads DATE, the time of writing NOW and the version VERSION. An empty folder of `after/` holds a
 //! file `.empty`, as git keeps none. `UNITFIX_BLESS=1` writes the expected files anew: read each of them.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic)] // a failure anywhere here is the test's
 
 use jiff::{Timestamp, tz::TimeZone};

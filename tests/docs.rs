@@ -1,4 +1,5 @@
 //! What is written about unitfix is what unitfix does: the manual, the README and `--help`.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic)] // a failure anywhere here is the test's
 
 use clap::CommandFactory;
@@ -69,6 +70,8 @@ fn the_manual_has_its_sections() {
         "DESCRIPTION",
         "COMMANDS",
         "OPTIONS",
+        "WHICH CHANGE IS PROPOSED",
+        "RULES",
         "WHAT HAPPENS WHEN YOU SAY YES",
         "FILES",
         "ENVIRONMENT",
@@ -195,7 +198,7 @@ fn the_readme_example_does_what_is_shown() {
     let output = unitfix(folder.path(), &[file]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    let shown = blocks().into_iter().find(|block| block.contains("Repair: allow setpriority")).unwrap();
+    let shown = blocks().into_iter().find(|block| block.contains("Repair: let setpriority")).unwrap();
     let place = |text: &str| {
         let line = text.lines().find(|line| line.contains("because ")).unwrap();
         line.rsplit('/').next().unwrap().to_owned()
@@ -204,7 +207,7 @@ fn the_readme_example_does_what_is_shown() {
     for line in shown.lines().filter(|line| line.contains("^^^") || line.starts_with("Repair")) {
         assert!(said.contains(line), "{line}\nis not in\n{said}");
     }
-    let proven = "Proven: a second run under the repaired filter: finished successfully";
+    let proven = "Proven: a run in which setpriority failed: finished successfully, and nothing ended badly.";
     assert!(shown.contains(proven) && said.contains(proven), "{said}");
     assert!(!folder.path().join("examples/report.service.d").exists(), "written without a yes");
 
@@ -212,7 +215,7 @@ fn the_readme_example_does_what_is_shown() {
     assert_eq!(unitfix(folder.path(), &[file, "--apply", "--yes"]).status.code(), Some(0));
     let drop_in = folder.path().join("examples/report.service.d/zz-unitfix.conf");
     let written = fs::read_to_string(&drop_in).unwrap();
-    assert!(written.ends_with("\n[Service]\nSystemCallFilter=setpriority\n"), "{written}");
+    assert!(written.ends_with("\n[Service]\nSystemCallFilter=~setpriority:EPERM\n"), "{written}");
     assert_eq!(unitfix(folder.path(), &[file]).status.code(), Some(0), "repaired");
     assert_eq!(unitfix(folder.path(), &["revert", file, "--yes"]).status.code(), Some(0));
     assert!(!drop_in.parent().unwrap().exists());
@@ -236,6 +239,30 @@ fn transcript(task: &str) {
     assert_eq!(said, shown);
 }
 
+/// The rules that the manual shows as an example are rules.
+#[test]
+fn the_manuals_rules_are_rules() {
+    let lines = section("RULES");
+    let from = lines.iter().position(|line| line == ".nf").unwrap() + 1;
+    let to = lines.iter().position(|line| line == ".fi").unwrap();
+    let example = lines[from..to].join("\n");
+    unitfix::rules::check(Path::new("example.yaml"), example.as_bytes()).unwrap();
+    assert!(example.contains("@memlock") && example.contains("falls_back"), "{example}");
+}
+
+/// The words of a command line as a shell takes them; quotes are single ones.
+fn words(line: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for (number, piece) in line.split('\'').enumerate() {
+        if number % 2 == 1 {
+            words.push(piece.to_owned());
+        } else {
+            words.extend(piece.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
 #[test]
 fn every_command_line_that_is_shown_is_one() {
     let manual = section("EXAMPLES").join("\n");
@@ -257,11 +284,53 @@ fn every_command_line_that_is_shown_is_one() {
         if !["", "sudo "].contains(&before) && !before.ends_with("| ") {
             continue;
         }
-        let words = std::iter::once("unitfix").chain(args.split_whitespace());
+        // what the shell does with the output is no part of it
+        let args = args.split(" | ").next().unwrap().split(" > ").next().unwrap();
+        let words = std::iter::once("unitfix".to_owned()).chain(words(args));
         if let Err(error) = Cli::command().try_get_matches_from(words) {
             panic!("{line}: {error}");
         }
         checked += 1;
     }
     assert!(checked >= 8, "{checked}");
+}
+
+/// Each promise of SECURITY.md is shown by tests that are there.
+#[test]
+fn what_is_promised_is_tested() {
+    let text = text("SECURITY.md");
+    let table = text.split_once("## What is promised").unwrap().1.split_once("\n## ").unwrap().0;
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 15, "{rows:?}");
+    let mut sources = String::new();
+    for folder in ["src", "tests/live/cases"] {
+        read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut sources);
+    }
+    let is_there = |name: &str| {
+        if let Some((path, function)) = name.rsplit_once("::tests::") {
+            let file = format!("src/{}", path.replace("::", "/"));
+            let places = [".rs", "/mod.rs", "/tests.rs"].map(|end| format!("{file}{end}"));
+            let found = places.iter().filter_map(|place| fs::read_to_string(place).ok());
+            return found.into_iter().any(|text| text.contains(&format!("fn {function}()")));
+        }
+        sources.contains(&format!("Case::new(\"{name}\"")) || Path::new("tests/cases").join(name).is_dir()
+    };
+    for row in rows {
+        let shown = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let names: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test shows: {row}");
+        let missing: Vec<&&str> = names.iter().filter(|name| !is_there(name)).collect();
+        assert!(missing.is_empty(), "there is no {missing:?}, which is to show: {row}");
+    }
+}
+
+fn read_all(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, into);
+        } else {
+            into.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
 }

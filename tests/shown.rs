@@ -8,6 +8,7 @@
 //! | `252.txt` and so on | what `systemctl show` of that version prints |
 //!
 //! The live test `shown::kept_cases` checks that they are still true, and records them with `UNITFIX_BLESS=1`.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 use std::fs;

@@ -1,6 +1,6 @@
 //! Approval is a type: whatever writes or restarts takes one, and only a prompt or `--yes` can make it.
 
-use crate::interrupt::{GLANCE, Interrupt};
+use crate::interrupt::Interrupt;
 use crate::report::output;
 use dialoguer::theme::{SimpleTheme, Theme as _};
 use nix::sys::termios::{FlushArg, tcflush};
@@ -22,6 +22,15 @@ pub enum Answer {
     Declined,
     /// There was nobody to ask: no terminal and no `--yes`.
     NobodyToAsk,
+}
+
+/// An answer, or another key that was offered.
+#[derive(Debug)]
+pub enum Reply {
+    /// Yes, no, or nobody.
+    Answer(Answer),
+    /// One of the keys.
+    Key(char),
 }
 
 /// Whether `--yes` was given.
@@ -53,19 +62,39 @@ impl Prompt {
     /// signals decline.
     #[must_use]
     pub fn ask(&self, consequence: &str, question: &str) -> Answer {
+        match self.ask_or(consequence, question, &[]) {
+            Reply::Answer(answer) => answer,
+            Reply::Key(_) => Answer::Declined, // none was offered
+        }
+    }
+
+    /// The same, with other keys to answer with.
+    #[must_use]
+    pub fn ask_or(&self, consequence: &str, question: &str, keys: &[char]) -> Reply {
         if self.yes == Yes::Given {
-            return Answer::Approved(Approval { _private: () });
+            return Reply::Answer(Answer::Approved(Approval { _private: () }));
         }
         if !self.somebody_there() {
-            return Answer::NobodyToAsk;
+            return Reply::Answer(Answer::NobodyToAsk);
         }
         if self.interrupt.raised() {
-            return Answer::Declined; // to an earlier question
+            return Reply::Answer(Answer::Declined); // to an earlier question
         }
-        output::message(&if consequence.is_empty() { "\n".to_owned() } else { format!("\n{consequence}\n") });
-        match self.read_answer(question).as_deref() {
-            Some("y" | "Y" | "yes" | "Yes" | "YES") => Answer::Approved(Approval { _private: () }),
-            _ => Answer::Declined,
+        output::message("\n");
+        if !consequence.is_empty() {
+            output::paragraph(consequence);
+        }
+        let offered: String = keys.iter().fold("y/N".to_owned(), |offered, key| format!("{offered}/{key}"));
+        match self.read_answer(&format!("{question} [{offered}]")).as_deref() {
+            Some("y" | "Y" | "yes" | "Yes" | "YES") => {
+                Reply::Answer(Answer::Approved(Approval { _private: () }))
+            }
+            Some(line) => {
+                let mut typed = line.chars();
+                let key = typed.next().filter(|key| keys.contains(key) && typed.next().is_none());
+                key.map_or(Reply::Answer(Answer::Declined), Reply::Key)
+            }
+            None => Reply::Answer(Answer::Declined),
         }
     }
 
@@ -74,7 +103,7 @@ impl Prompt {
         // what was typed before the question is no answer to it
         let _ = tcflush(std::io::stdin(), FlushArg::TCIFLUSH);
         let mut prompt = String::new();
-        let _ = SimpleTheme.format_input_prompt(&mut prompt, &format!("{question} [y/N]"), None);
+        let _ = SimpleTheme.format_input_prompt(&mut prompt, question, None);
         output::message(&prompt);
         let (sender, answers) = channel();
         std::thread::spawn(move || {
@@ -84,20 +113,10 @@ impl Prompt {
             let read = std::io::stdin().read_line(&mut line);
             let _ = sender.send(read.ok().map(|_| line).filter(|l| l.ends_with('\n'))); // or a signal came first
         });
-        loop {
-            match answers.recv_timeout(GLANCE) {
-                Ok(Some(line)) => return Some(line.trim().to_owned()),
-                Ok(None) => {
-                    output::message("\n");
-                    return None;
-                }
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return None,
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) if self.interrupt.raised() => {
-                    output::message("\n");
-                    return None;
-                }
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-            }
+        let line = self.interrupt.wait_for(&answers).flatten();
+        if line.is_none() {
+            output::message("\n");
         }
+        line.map(|line| line.trim().to_owned())
     }
 }

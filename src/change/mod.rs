@@ -2,16 +2,20 @@
 //! written without an [`Approval`].
 
 mod approval;
+mod choose;
+mod leftover;
 mod lock;
 mod receipt;
 mod write;
 
-pub use approval::{Answer, Approval, Prompt, Yes};
+pub use approval::{Answer, Approval, Prompt, Reply, Yes};
+pub use leftover::{Pending, all_half_written, half_written_of, sweep};
 pub use lock::{Lock, LockError};
 pub use receipt::{Receipt, Store};
-pub(crate) use write::replace;
-pub use write::{WriteError, apply, undo};
+pub use write::{WriteError, apply, revert, undo};
+pub(crate) use write::{own_folder, replace};
 
+use crate::unit::shown_path;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -65,8 +69,7 @@ impl Diff {
             };
             let (old, new) = (file.before.as_deref().unwrap_or(""), file.after.as_deref().unwrap_or(""));
             let text = similar::TextDiff::from_lines(old, new);
-            let (from, to) =
-                (side(&file.before).display().to_string(), side(&file.after).display().to_string());
+            let (from, to) = (shown_path(side(&file.before)), shown_path(side(&file.after)));
             out.push_str(&text.unified_diff().context_radius(3).header(&from, &to).to_string());
         }
         out

@@ -1,8 +1,13 @@
 //! Receipts: what was written over what, so that it can be taken back byte for byte.
 
-use super::{Diff, FileChange};
+use super::{Diff, FileChange, Pending};
+use crate::evidence::Untrusted;
+use crate::plan::Amendment;
+use crate::policy::errno_name;
 use crate::root::Root;
-use crate::unit::UnitName;
+use crate::subject::etc_folder;
+use crate::trust;
+use crate::unit::{UnitName, shown_path};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,9 +30,55 @@ pub struct Receipt {
     pub verified: bool,
     /// The calls that it allows.
     pub calls: Vec<String>,
+    /// The calls that it lets fail, as `name:errno`.
+    #[serde(default)]
+    pub softened: Vec<String>,
+    /// A run is writing it, or was killed before it had seen that it helps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
 }
 
 impl Receipt {
+    /// A receipt as it was kept at a path, or what is wrong with it and where.
+    pub fn parse(path: &Path, bytes: &[u8]) -> io::Result<Self> {
+        serde_json::from_slice(bytes).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let message = error.to_string();
+            // the place is said before
+            let message = message.split(" at line ").next().unwrap_or_default();
+            let place = format!("{}:{line}:{column}", shown_path(path));
+            io::Error::new(io::ErrorKind::InvalidData, format!("{place}: {}", Untrusted::new(message)))
+        })
+    }
+
+    /// Whether this can be the receipt at this path. Below another root somebody else may have written it: nothing but
+    /// drop-ins of the unit is taken back.
+    fn is_of(&self, path: &Path) -> Result<(), String> {
+        let unit = UnitName::parse(&self.unit).ok().filter(|unit| Store::path_of(unit) == path);
+        let folder = etc_folder(&unit.ok_or("this is the receipt of another unit")?);
+        let is_drop_in = |path: &Path| {
+            path.parent() == Some(&folder) && path.extension().is_some_and(|extension| extension == "conf")
+        };
+        let pending = self.pending.iter().flat_map(|pending| &pending.files);
+        if let Some(file) = self.files.iter().chain(pending).find(|file| !is_drop_in(&file.path)) {
+            return Err(format!("{} is not one of the unit's drop-ins", shown_path(&file.path)));
+        }
+        self.pending.as_ref().and_then(|pending| pending.former.as_ref()).map_or(Ok(()), |r| r.is_of(path))
+    }
+
+    /// Take in what a further repair allows, or lets fail.
+    pub fn allow(&mut self, amendment: &Amendment) {
+        let name = |softened: &String| softened.split(':').next().unwrap_or_default().to_owned();
+        self.softened.retain(|word| !amendment.allow.contains(&name(word)));
+        self.softened
+            .extend(amendment.soften.iter().map(|(name, errno)| format!("{name}:{}", errno_name(*errno))));
+        self.calls.extend(amendment.allow.iter().cloned());
+        for names in [&mut self.calls, &mut self.softened] {
+            names.sort();
+            names.dedup();
+        }
+    }
+
     /// What takes everything back.
     #[must_use]
     pub fn undo(&self) -> Diff {
@@ -89,13 +140,16 @@ impl Store {
 
     fn read(&self, path: &Path) -> io::Result<Option<Receipt>> {
         let Some(root) = &self.root else { return Ok(None) };
-        match root.read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
-            }),
-        }
+        let bytes = match root.read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let invalid =
+            |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", shown_path(path)));
+        trust::file(root, path, &root.open_file(path)?).map_err(|why| invalid(&why))?;
+        let receipt = Receipt::parse(path, &bytes)?;
+        receipt.is_of(path).map_err(|why| invalid(&why))?;
+        Ok(Some(receipt))
     }
 
     /// Every receipt, by unit.
@@ -116,6 +170,14 @@ impl Store {
         let mut text = serde_json::to_string_pretty(receipt).map_err(io::Error::other)?;
         text.push('\n');
         super::write::replace(root, &Self::path(&receipt.unit), Some(&text), false)
+    }
+
+    /// Keep the receipt that there was before, or none.
+    pub fn put_back(&self, unit: &UnitName, former: Option<&Receipt>) -> io::Result<()> {
+        match former {
+            Some(former) => self.save(former),
+            None => self.remove(unit),
+        }
     }
 
     /// Forget a receipt.

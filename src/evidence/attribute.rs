@@ -202,6 +202,7 @@ fn is_report_of(report: u64, record: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blame::Stack;
     use crate::evidence::{Process, Source};
     use crate::syscalls::{Arch, Groups};
     use crate::unit::{SourceFile, Unit, UnitName, syntax};
@@ -232,6 +233,8 @@ mod tests {
             source: Source::JournalAudit,
             attribution: None,
             arguments: Vec::new(),
+            raw_arguments: None,
+            stack: Stack::default(),
         }
     }
 

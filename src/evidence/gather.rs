@@ -4,6 +4,7 @@ use super::attribute::{UnitFacts, attribute};
 use super::journal::{Journal, JournalError};
 use super::log::{self, LogRead};
 use super::{Attribution, Denial, Effect, Source, Untrusted};
+use crate::blame::dumps;
 use crate::finding::{Code, Finding};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, UnitStatus};
@@ -85,8 +86,21 @@ pub fn from_system(
             !others.iter().any(|other| other.id != status.id && forbids(other, call))
         },
     };
-    let (dumps, reports) = (newer(dumps, since, |d| d.time), newer(reports, since, |r| r.time));
+    // the kernel tells systemd-coredump the second only (`%t` of core(5))
+    let dumps = newer(dumps, since - since % 1_000_000, |d| d.time);
+    let reports = newer(reports, since, |r| r.time);
     let unnamed = attribute(&mut evidence.denials, &dumps, &reports, &facts);
+    if let (Some(journal), true) = (&journal, options.blame) {
+        let answer =
+            dumps::add_stacks(&mut evidence.denials, &dumps, journal, &unit.name, &options.interrupt);
+        if let Some(why) = ask(&mut evidence, answer)? {
+            evidence.findings.push(Finding::note(
+                Code::NoStack,
+                format!("no stacks are on record: {why}"),
+                None,
+            ));
+        }
+    }
     let own = programs(unit, &Root::default());
     let main = unit.commands(Stage::Start).into_iter().next().map(|command| command.comm());
     for denial in evidence.denials.iter_mut().filter(|d| d.is_ours()) {
@@ -113,6 +127,10 @@ pub fn from_root(
     add_named_log(&mut evidence, &mut denials, options)?;
     own_programs(&mut denials, unit, policy, root);
     evidence.denials = denials;
+    if options.blame && !evidence.denials.is_empty() {
+        let message = "no stacks are on record: those of a system that does not run are not looked for";
+        evidence.findings.push(Finding::note(Code::NoStack, message, None));
+    }
     evidence.state = format!("{} below {}.", unit.name, root.join(Path::new("/")).display());
     Ok(evidence)
 }
@@ -215,6 +233,13 @@ fn note_malformed(evidence: &mut Evidence, log: &str, read: &LogRead) {
             "{log} holds records (in all {}) that are cut, or not as the kernel writes them, and count for nothing; \
              the first is line {line}: {why}",
             read.malformed_total
+        );
+        evidence.findings.push(Finding::warning(Code::LogUnreadable, message, None));
+    }
+    if read.kept.uncounted > 0 {
+        let message = format!(
+            "{log} holds records of so many different programs that {} of them are not kept, and count for nothing",
+            read.kept.uncounted
         );
         evidence.findings.push(Finding::warning(Code::LogUnreadable, message, None));
     }

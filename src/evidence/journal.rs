@@ -3,22 +3,26 @@
 //! entry (systemd.journal-fields(7)).
 
 mod ask;
+mod printed;
+
+pub use printed::{Printed, printed};
 
 use super::log::Kept;
 use super::record::{self, AUDIT_SECCOMP, Record};
 use super::{Source, Untrusted};
 use crate::interrupt::Interrupt;
+use crate::system_program::{self, PATH};
 use crate::unit::UnitName;
 use ask::{Entry, entries};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
-use std::path::{Path, PathBuf};
-
-/// Where journalctl is looked for.
-pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+use std::path::PathBuf;
 
 /// No more entries than this are read for one question: the newest ones.
 const ENTRIES_MAX: usize = 200_000;
+
+/// The same of questions about one unit: a service that is restarted ten times a second dies as often in half an hour.
+const ENDS_MAX: usize = 20_000;
 
 /// So many processes are asked about one by one.
 const PIDS_MAX: usize = 64;
@@ -85,6 +89,17 @@ pub struct CoreDump {
     pub command: Option<Untrusted>,
 }
 
+/// What systemd-coredump kept of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptCore {
+    /// Its message, with the stack where it could unwind.
+    pub message: Untrusted,
+    /// The file with the core dump.
+    pub file: Option<Untrusted>,
+    /// How large a core dump of the process may have been, in bytes (`RLIMIT_CORE`).
+    pub limit: Option<u64>,
+}
+
 /// What the manager itself said about a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagerReport {
@@ -120,8 +135,7 @@ pub struct Journal {
 impl Journal {
     /// The system's own journalctl.
     pub fn find(interrupt: &Interrupt) -> Result<Self, JournalError> {
-        let places = PATH.split(':').map(|folder| Path::new(folder).join("journalctl"));
-        let program = places.into_iter().find(|path| path.is_file()).ok_or(JournalError::Missing)?;
+        let program = system_program::find("journalctl").ok_or(JournalError::Missing)?;
         Ok(Journal::with(program, interrupt))
     }
 
@@ -179,7 +193,18 @@ impl Journal {
         let unit = format!("COREDUMP_UNIT={unit}");
         let fields = "_SYSTEMD_UNIT,_UID,COREDUMP_PID,COREDUMP_SIGNAL,COREDUMP_COMM,COREDUMP_EXE,COREDUMP_CMDLINE,\
                       COREDUMP_TIMESTAMP,_SOURCE_REALTIME_TIMESTAMP";
-        self.ask(&[&message, &unit], fields, |entry| out.extend(core_dump(entry)))?;
+        let newest = format!("--lines={ENDS_MAX}");
+        self.ask(&[&newest, &message, &unit], fields, |entry| out.extend(core_dump(entry)))?;
+        Ok(out)
+    }
+
+    /// What was kept of the core dump of a process of a unit; of several with this process ID, of the last.
+    pub fn kept_core(&self, unit: &UnitName, pid: u32) -> Result<Option<KeptCore>, JournalError> {
+        let message = format!("MESSAGE_ID={MESSAGE_COREDUMP}");
+        let (unit, pid) = (format!("COREDUMP_UNIT={unit}"), format!("COREDUMP_PID={pid}"));
+        let mut out = None;
+        let fields = "_SYSTEMD_UNIT,MESSAGE,COREDUMP_FILENAME,COREDUMP_RLIMIT";
+        self.ask(&["--lines=1", &message, &unit, &pid], fields, |entry| out = kept_core(entry))?;
         Ok(out)
     }
 
@@ -189,7 +214,8 @@ impl Journal {
         let unit = format!("UNIT={unit}");
         let fields =
             "MESSAGE,_PID,_TRANSPORT,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,_SOURCE_REALTIME_TIMESTAMP";
-        self.ask(&["_PID=1", &unit], fields, |entry| out.extend(manager_report(entry)))?;
+        let newest = format!("--lines={ENDS_MAX}");
+        self.ask(&[&newest, "_PID=1", &unit], fields, |entry| out.extend(manager_report(entry)))?;
         Ok(out)
     }
 
@@ -204,9 +230,8 @@ impl Journal {
         let mut out = BTreeMap::new();
         for pid in pids.iter().take(PIDS_MAX) {
             let process = format!("_PID={pid}");
-            self.ask(&["--lines=1", &process, &unit], "_PID,_SOURCE_REALTIME_TIMESTAMP", |entry| {
-                out.extend(entry.number::<u32>("_PID").zip(entry.time()));
-            })?;
+            let fields = "_PID,_SYSTEMD_CGROUP,_SOURCE_REALTIME_TIMESTAMP";
+            self.ask(&["--lines=1", &process, &unit], fields, |entry| out.extend(pid_of_unit(entry)))?;
         }
         Ok(out)
     }
@@ -271,10 +296,10 @@ fn audit_record(entry: &Entry) -> Option<(Result<Record, ()>, Source)> {
     Some((record, Source::JournalAudit))
 }
 
-/// A record in the kernel's log. What root wrote to /dev/kmsg comes the same way, with another facility.
+/// A record in the kernel's log. What was written to /dev/kmsg comes the same way, with another facility: the kernel
+/// lets nobody have its own (`devkmsg_write()` in kernel/printk/printk.c).
 fn kernel_record(entry: &Entry) -> Option<(Result<Record, ()>, Source)> {
-    let facility = entry.text("SYSLOG_FACILITY").unwrap_or_default();
-    if entry.text("_TRANSPORT")? != "kernel" || !matches!(facility.as_str(), "" | "0") {
+    if entry.text("_TRANSPORT")? != "kernel" || entry.text("SYSLOG_FACILITY")? != "0" {
         return None;
     }
     let message = entry.bytes("MESSAGE")?;
@@ -286,7 +311,7 @@ fn kernel_record(entry: &Entry) -> Option<(Result<Record, ()>, Source)> {
 
 /// Any service can write an entry with this message ID; only systemd-coredump's own unit is believed.
 fn core_dump(entry: &Entry) -> Option<CoreDump> {
-    if !entry.text("_SYSTEMD_UNIT")?.starts_with("systemd-coredump@") {
+    if !is_of_coredump(entry) {
         return None;
     }
     let died = entry.number("COREDUMP_TIMESTAMP").or_else(|| entry.time());
@@ -298,6 +323,25 @@ fn core_dump(entry: &Entry) -> Option<CoreDump> {
         exe: entry.bytes("COREDUMP_EXE").map(Untrusted::new),
         command: entry.bytes("COREDUMP_CMDLINE").map(Untrusted::new),
     })
+}
+
+/// Of a process that is gone already, journald takes the unit that it named itself when it connected, if it was root
+/// (`client_context_read_cgroup()` in src/journal/journald-context.c); then there is no control group.
+fn pid_of_unit(entry: &Entry) -> Option<(u32, u64)> {
+    entry.text("_SYSTEMD_CGROUP")?;
+    entry.number("_PID").zip(entry.time())
+}
+
+fn kept_core(entry: &Entry) -> Option<KeptCore> {
+    is_of_coredump(entry).then(|| KeptCore {
+        message: Untrusted::new(entry.bytes("MESSAGE").unwrap_or_default()),
+        file: entry.bytes("COREDUMP_FILENAME").map(Untrusted::new),
+        limit: entry.number("COREDUMP_RLIMIT"),
+    })
+}
+
+fn is_of_coredump(entry: &Entry) -> bool {
+    entry.text("_SYSTEMD_UNIT").is_some_and(|unit| unit.starts_with("systemd-coredump@"))
 }
 
 /// `Main process exited, code=killed, status=31/SYS` and the like; the unit's other messages are not about an end.

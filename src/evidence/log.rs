@@ -16,10 +16,16 @@ use std::path::{Path, PathBuf};
 const LINE_MAX: usize = 64 * 1024;
 
 /// So many denials are kept one by one.
-const DENIALS_MAX: usize = 100_000;
+const DENIALS_MAX: usize = 20_000;
 
 /// So many kinds of denials are counted beyond that.
 const KINDS_MAX: usize = 10_000;
+
+/// What the denials' names and arguments may take: of paths of the kernel's full length not that many are kept.
+const BYTES_MAX: usize = 4 << 20;
+
+/// The same of the kinds that are counted.
+const KINDS_BYTES_MAX: usize = 2 << 20;
 
 /// So many faults are kept with their place.
 const FAULTS_MAX: usize = 100;
@@ -33,24 +39,32 @@ pub type Kind = (Call, Untrusted, Option<Untrusted>);
 pub struct Kept {
     /// The denials, in the order in which they came.
     pub denials: Vec<Denial>,
-    /// Those that came after 100,000 others and are not kept, counted; each kind here is also among the denials.
+    /// Those that came when there was no room for more and are not kept, counted; each kind here is also among the
+    /// denials.
     pub more: BTreeMap<Kind, u64>,
     /// Those of so many different names that not even counting them by name was possible.
     pub uncounted: u64,
+    /// The bytes of the denials' names and arguments.
+    bytes: usize,
+    /// Those of the kinds.
+    kinds_bytes: usize,
 }
 
 impl Kept {
     /// Keep or count one. Returns its place, if it was kept.
     pub fn push(&mut self, denial: Denial) -> Option<usize> {
-        if self.denials.len() < DENIALS_MAX {
+        let bytes = weight(&denial);
+        if self.more.is_empty() && self.denials.len() < DENIALS_MAX && self.bytes + bytes <= BYTES_MAX {
+            self.bytes += bytes;
             self.denials.push(denial);
             return Some(self.denials.len() - 1);
         }
         let kind = (denial.call, denial.process.comm.clone(), denial.process.exe.clone());
         if let Some(count) = self.more.get_mut(&kind) {
             *count += 1;
-        } else if self.more.len() < KINDS_MAX {
+        } else if self.more.len() < KINDS_MAX && self.kinds_bytes + bytes <= KINDS_BYTES_MAX {
             // one of each kind is kept whole, however late it comes
+            self.kinds_bytes += bytes;
             self.more.insert(kind, 0);
             self.denials.push(denial);
             return Some(self.denials.len() - 1);
@@ -66,6 +80,14 @@ impl Kept {
         let kept = u64::try_from(self.denials.len()).unwrap_or(u64::MAX);
         kept.saturating_add(self.more.values().sum()).saturating_add(self.uncounted)
     }
+}
+
+/// The bytes that a denial has beside itself.
+fn weight(denial: &Denial) -> usize {
+    let process = &denial.process;
+    let names = [Some(&process.comm), process.exe.as_ref(), process.parent.as_ref()];
+    let names: usize = names.into_iter().flatten().map(|name| name.bytes().len()).sum();
+    names + denial.arguments.iter().map(|argument| argument.len() + size_of::<String>()).sum::<usize>()
 }
 
 /// What a log holds.
@@ -323,7 +345,22 @@ mod tests {
         let read = read(&bytes);
         assert_eq!(read.kept.denials.len(), DENIALS_MAX + 2);
         assert_eq!(read.kept.more.values().copied().collect::<Vec<_>>(), [4, 0]);
-        assert_eq!(read.kept.total(), 100_006);
+        assert_eq!(read.kept.total(), 20_006);
+    }
+
+    #[test]
+    fn names_of_any_length_take_bounded_memory() {
+        let mut kept = Kept::default();
+        for number in 0..4000_u32 {
+            let exe = format!("/{number:04095}");
+            let record = record::parse(line(number).replace("\"/a\"", &format!("\"{exe}\"")).as_bytes());
+            let denial = record.unwrap().unwrap().denial(Source::AuditSocket).unwrap();
+            kept.push(denial);
+        }
+        assert_eq!(kept.total(), 4000);
+        let bytes = |denials: &[Denial]| denials.iter().map(weight).sum::<usize>();
+        assert!(bytes(&kept.denials) <= BYTES_MAX + KINDS_BYTES_MAX, "{}", bytes(&kept.denials));
+        assert!(kept.denials.len() > 1000 && kept.uncounted > 1000);
     }
 
     #[test]

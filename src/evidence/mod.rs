@@ -12,7 +12,10 @@ mod untrusted;
 pub use summary::{Sighting, summary};
 
 pub use untrusted::Untrusted;
+pub(crate) use untrusted::{disturbs, one_line};
 
+use crate::blame::Stack;
+use crate::policy::{Action, Policy, Token};
 use crate::syscalls::Call;
 use std::path::PathBuf;
 
@@ -31,8 +34,13 @@ pub struct Denial {
     pub source: Source,
     /// Why it is believed to be a process of the unit; nothing: whose it is, is not known.
     pub attribution: Option<Attribution>,
-    /// The call's arguments as strace decoded them, where it did.
+    /// The call's arguments in words, where they were seen.
     pub arguments: Vec<String>,
+    /// Of a call that a setting beside `SystemCallFilter=` denied: those of its arguments that the unit's settings look
+    /// at, as numbers; the others are 0.
+    pub raw_arguments: Option<[u64; 6]>,
+    /// What had called what when it was made, where that was asked for and could be seen.
+    pub stack: Stack,
 }
 
 /// What became of a forbidden call.
@@ -116,6 +124,20 @@ impl Process {
 }
 
 impl Denial {
+    /// Whether its process was killed for it, or is under this policy.
+    #[must_use]
+    pub fn kills(&self, policy: &Policy) -> bool {
+        self.effect == Effect::Killed || policy.decide(self.call).action == Action::Kill
+    }
+
+    /// The word of a setting beside `SystemCallFilter=` and `SystemCallArchitectures=` that denied the call: one that,
+    /// under this policy, lets it fail with just the errno that it failed with.
+    #[must_use]
+    pub fn restricted_by(&self, policy: &Policy) -> Option<Token> {
+        let Effect::Failed(errno) = self.effect else { return None };
+        policy.restricted(self.call, &self.raw_arguments?, errno)
+    }
+
     /// Whether it is known to be one of the unit's.
     #[must_use]
     pub fn is_ours(&self) -> bool {

@@ -4,6 +4,7 @@
 //! misled by what a process calls itself.
 
 use super::{Denial, Effect, Process, Source, Untrusted};
+use crate::blame::Stack;
 use crate::syscalls::Call;
 use std::fmt;
 
@@ -114,6 +115,8 @@ impl Record {
             source,
             attribution: None,
             arguments: Vec::new(),
+            raw_arguments: None,
+            stack: Stack::default(),
         })
     }
 }
@@ -158,7 +161,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Record>, Malformed> {
     let ip = scan.hexadecimal("ip", b"ip=0x")?;
     scan.expect(b" ", "code")?;
     let code = scan.hexadecimal("code", b"code=0x")?;
-    scan.end()?;
+    scan.end(body.read_by_auditd)?;
     let audit_arch = u32::try_from(audit_arch).map_err(|_| scan.fault(Fault::Number("arch")))?;
     let code = u32::try_from(code).map_err(|_| scan.fault(Fault::Number("code")))?;
     let call = Call::from_record(audit_arch, number);
@@ -184,23 +187,26 @@ struct Body {
     at: usize,
     /// It begins with `audit(TIME:SERIAL): `.
     stamped: bool,
+    /// auditd may have added its own reading of the numbers.
+    read_by_auditd: bool,
 }
 
 fn body(line: &[u8]) -> Option<Body> {
     if line.starts_with(b"audit(") {
         // the socket brings records of all types in this form; its caller has looked at the type
-        return find(line, b" auid=").map(|_| Body { at: 0, stamped: true });
+        return find(line, b" auid=").map(|_| Body { at: 0, stamped: true, read_by_auditd: false });
     }
     for head in [&b"type=SECCOMP msg="[..], b"type=1326 msg="] {
         if let Some(at) = find(line, head).filter(|at| is_node(line.get(..*at))) {
-            return Some(Body { at: at + head.len(), stamped: true });
+            return Some(Body { at: at + head.len(), stamped: true, read_by_auditd: true });
         }
     }
     if let Some(at) = find(line, b"audit: type=1326 ").filter(|at| is_kernel_prefix(line.get(..*at))) {
-        return Some(Body { at: at + b"audit: type=1326 ".len(), stamped: true });
+        let at = at + b"audit: type=1326 ".len();
+        return Some(Body { at, stamped: true, read_by_auditd: false });
     }
     let at = find(line, b"SECCOMP auid=").filter(|at| is_audit_prefix(line.get(..*at)))?;
-    Some(Body { at: at + b"SECCOMP ".len(), stamped: false })
+    Some(Body { at: at + b"SECCOMP ".len(), stamped: false, read_by_auditd: false })
 }
 
 /// `node=HOST ` of an audit.log that collects several hosts, or nothing.
@@ -209,11 +215,20 @@ fn is_node(prefix: Option<&[u8]>) -> bool {
     prefix == Some(b"") || words.is_some_and(|w| w.iter().position(|b| *b == b' ') == w.len().checked_sub(1))
 }
 
+/// Whether this is what journalctl and syslog write before the name of who wrote a line. Behind that name, and `: `,
+/// stands what he wrote, which is not to be taken for a name.
+fn is_date_and_host(text: &[u8]) -> bool {
+    find(text, b": ").is_none()
+}
+
 /// What dmesg (`[  123.456] `), journalctl and syslog (`DATE HOST kernel: `, then perhaps the former) put first.
 fn is_kernel_prefix(prefix: Option<&[u8]>) -> bool {
     let Some(prefix) = prefix else { return false };
     let rest = match find(prefix, b" kernel: ") {
-        Some(at) => prefix.get(at + b" kernel: ".len()..).unwrap_or_default(),
+        Some(at) if prefix.get(..at).is_some_and(is_date_and_host) => {
+            prefix.get(at + b" kernel: ".len()..).unwrap_or_default()
+        }
+        Some(_) => return false,
         None => prefix,
     };
     let uptime = |c: &u8| c.is_ascii_digit() || matches!(c, b' ' | b'.' | b',' | b'T');
@@ -227,6 +242,7 @@ fn is_audit_prefix(prefix: Option<&[u8]>) -> bool {
     let Some(prefix) = prefix else { return false };
     prefix.is_empty()
         || find(prefix, b" audit[")
+            .filter(|at| prefix.get(..*at).is_some_and(is_date_and_host))
             .and_then(|at| prefix.get(at + b" audit[".len()..))
             .and_then(|rest| rest.strip_suffix(b"]: "))
             .is_some_and(|pid| !pid.is_empty() && pid.iter().all(u8::is_ascii_digit))
@@ -346,11 +362,16 @@ impl<'a> Scan<'a> {
         unhex(value).filter(|bytes| !bytes.is_empty()).map(|bytes| Some(Untrusted::new(bytes))).ok_or(wrong)
     }
 
-    /// Nothing may follow, but for the end of a message and auditd's own reading of the numbers (after 0x1d).
-    fn end(&self) -> Result<(), Malformed> {
+    /// Nothing may follow, but for the end of a message, and auditd's own reading of the numbers (after 0x1d) in its
+    /// log: elsewhere it would be the rest of a line that somebody else wrote.
+    fn end(&self, read_by_auditd: bool) -> Result<(), Malformed> {
         let rest = self.rest();
         let padding = rest.iter().all(|b| matches!(b, 0 | b'\n' | b'\r' | b' '));
-        if padding || rest.starts_with(b"\x1d") { Ok(()) } else { Err(self.fault(Fault::Trailing)) }
+        if padding || (read_by_auditd && rest.starts_with(b"\x1d")) {
+            Ok(())
+        } else {
+            Err(self.fault(Fault::Trailing))
+        }
     }
 }
 
@@ -362,114 +383,5 @@ fn unhex(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::syscalls::Arch;
-
-    const TASK: &str = "auid=4294967295 uid=0 gid=0 ses=4294967295 pid=537 comm=\"victim\" \
-        exe=\"/usr/local/bin/victim\" sig=31 arch=c000003e syscall=92 compat=0 ip=0x433079 code=0x80000000";
-
-    fn fault(line: &str) -> Fault {
-        parse(line.as_bytes()).unwrap_err().fault
-    }
-
-    #[test]
-    fn every_form() {
-        let stamp = "audit(1795462747.021:142): ";
-        for line in [
-            format!("{stamp}{TASK}"),
-            format!("{stamp}{TASK}\n\0"),
-            format!("audit: type=1326 {stamp}{TASK}"),
-            format!("[ 2873.312703] audit: type=1326 {stamp}{TASK}"),
-            format!("[ 2873.312703] host kernel: audit: type=1326 {stamp}{TASK}"),
-            format!("Nov 23 19:39:07 host kernel: audit: type=1326 {stamp}{TASK}"),
-            format!("2026-11-23T19:39:16.273000+00:00 host kernel: [    1.5] audit: type=1326 {stamp}{TASK}"),
-            format!("type=SECCOMP msg={stamp}{TASK}"),
-            format!("node=web1 type=SECCOMP msg={stamp}{TASK}\x1dAUID=\"unset\" UID=\"root\" ARCH=x86_64"),
-        ] {
-            let record = parse(line.as_bytes()).unwrap().expect(&line);
-            assert_eq!(record.time_us, Some(1_795_462_747_021_000), "{line}");
-            assert_eq!((record.serial, record.pid, record.uid), (Some(142), 537, 0));
-            assert_eq!((record.comm.bytes(), record.signal), (&b"victim"[..], 31));
-            assert_eq!(record.call, Some(Call { arch: Arch::X86_64, number: 92 }));
-            assert_eq!((record.ip, record.effect()), (0x0043_3079, Some(Effect::Killed)));
-        }
-        for line in [
-            format!("SECCOMP {TASK}"),
-            format!("2026-11-23T19:39:16.273000+00:00 host audit[537]: SECCOMP {TASK}"),
-        ] {
-            assert_eq!(parse(line.as_bytes()).unwrap().unwrap().time_us, None);
-        }
-    }
-
-    #[test]
-    fn other_lines_are_none() {
-        for line in [
-            "",
-            "audit(1.2:3): proctitle=2F62",
-            "type=SYSCALL msg=audit(1.2:3): arch=c000003e",
-            "audit: type=1400 audit(1.2:3): apparmor=\"DENIED\"",
-        ] {
-            assert_eq!(parse(line.as_bytes()), Ok(None), "{line}");
-        }
-        // what a service printed is not what the kernel wrote
-        for forged in ["Nov 23 19:39:07 host web[7]: audit: type=1326 audit(1.2:3): ", "web: SECCOMP "] {
-            assert_eq!(parse(format!("{forged}{TASK}").as_bytes()), Ok(None), "{forged}");
-        }
-    }
-
-    #[test]
-    fn names() {
-        let line = |comm: &str| TASK.replace("\"victim\"", comm);
-        let named = |comm: &str| parse(format!("SECCOMP {}", line(comm)).as_bytes()).unwrap().unwrap().comm;
-        assert_eq!(named("78222073797363616C6C3D313635").bytes(), b"x\" syscall=165");
-        assert_eq!(named("62FF64").bytes(), b"b\xffd");
-        assert!(named("(null)").is_empty());
-        for hostile in ["\"x\" syscall=165\"", "\"a b\"", "abc", "", "\"a\x1b\"", "\"x\" exe=\"/y\""] {
-            let found = fault(&format!("SECCOMP {}", line(hostile)));
-            assert!(matches!(found, Fault::Name(_) | Fault::Missing(_)), "{hostile}: {found}");
-        }
-    }
-
-    #[test]
-    fn order_and_numbers_are_the_kernels() {
-        let with = |from: &str, to: &str| fault(&format!("SECCOMP {}", TASK.replace(from, to)));
-        assert_eq!(with("sig=31 arch=c000003e", "arch=c000003e sig=31"), Fault::Missing("sig"));
-        assert_eq!(with("syscall=92", "syscall=92 syscall=93"), Fault::Missing("compat"));
-        assert_eq!(with("pid=537", "pid=5x7"), Fault::Missing("comm"));
-        assert_eq!(with("pid=537", "pid=99999999999"), Fault::Number("pid"));
-        assert_eq!(with("code=0x80000000", "code=0x80000000 more"), Fault::Trailing);
-        assert_eq!(with("code=0x80000000", "code=0x180000000"), Fault::Number("code"));
-    }
-
-    #[test]
-    fn labels_architectures_and_effects() {
-        let with = |from: &str, to: &str| {
-            parse(format!("SECCOMP {}", TASK.replace(from, to)).as_bytes()).unwrap().unwrap()
-        };
-        assert_eq!(with("pid=537", "subj=docker-default (enforce) pid=537").pid, 537);
-        let foreign = with("arch=c000003e", "arch=80000016");
-        assert_eq!((foreign.call, foreign.audit_arch, foreign.number), (None, 0x8000_0016, 92));
-        assert!(foreign.denial(Source::AuditSocket).is_none());
-        let x32 = with("syscall=92", "syscall=1073741984").call.unwrap();
-        assert_eq!(x32, Call { arch: Arch::X32, number: 160 });
-        assert_eq!(with("code=0x80000000", "code=0x0").effect(), Some(Effect::Killed));
-        assert_eq!(with("code=0x80000000", "code=0x7ffc0000").effect(), Some(Effect::Recorded));
-        assert_eq!(with("code=0x80000000", "code=0x50001").effect(), Some(Effect::Failed(1)));
-        assert_eq!(with("code=0x80000000", "code=0x7ff00000").effect(), None);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn never_panics(bytes: Vec<u8>, at in 0usize..240, byte: u8) {
-            let _ = parse(&bytes);
-            let mut line = format!("type=SECCOMP msg=audit(1.2:3): {TASK}").into_bytes();
-            if let Some(place) = line.get_mut(at) {
-                *place = byte;
-            }
-            let _ = parse(&line);
-            line.truncate(at);
-            let _ = parse(&line);
-        }
-    }
-}
+#[path = "record/tests.rs"]
+mod tests;

@@ -38,6 +38,7 @@ pub fn summary(denials: &[Denial]) -> Vec<Sighting> {
 impl Sighting {
     fn add(&mut self, denial: &Denial) {
         self.count += 1;
+        let stack = if self.denial.stack.is_empty() { &denial.stack } else { &self.denial.stack }.clone();
         self.first = [self.first, denial.time].into_iter().flatten().min();
         self.last = self.last.max(denial.time);
         let weight =
@@ -45,6 +46,7 @@ impl Sighting {
         if weight(denial) > weight(&self.denial) {
             self.denial = denial.clone();
         }
+        self.denial.stack = stack;
     }
 }
 
@@ -52,6 +54,7 @@ impl Sighting {
 mod tests {
     use super::super::{Process, Source};
     use super::*;
+    use crate::blame::Stack;
     use crate::syscalls::Arch;
 
     #[test]
@@ -64,6 +67,8 @@ mod tests {
             source: Source::AuditSocket,
             attribution: None,
             arguments: Vec::new(),
+            raw_arguments: None,
+            stack: Stack::default(),
         };
         let seen = [
             denial("b", 160, 5, Effect::Recorded),

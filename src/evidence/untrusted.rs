@@ -54,6 +54,23 @@ impl serde::Serialize for Untrusted {
     }
 }
 
+/// Whether a character does something to a terminal, or to a reader, instead of being shown. Ends of lines and
+/// tabulators do no harm.
+pub(crate) fn disturbs(c: char) -> bool {
+    let invisible = matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    invisible || (c.is_control() && !matches!(c, '\n' | '\t'))
+}
+
+/// A text in which names are escaped already, for a place that is one line: whatever could end it is escaped too.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if disturbs(c) || c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,8 @@
 //! A system call: what it does, what it lets a program do, how risky that is, who makes it.
 
-use super::{Context, Kind, Place, Topic, architectures, call_of, knowledge, unit};
-use crate::syscalls::{Arch, Call, Family, Groups};
+use super::{Context, Kind, Place, Topic, architectures, call_of, unit};
+use crate::rules::{ErrnoName, Family, Risk, Rules, Words};
+use crate::syscalls::{Arch, Call, Groups};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -35,49 +36,20 @@ pub struct CallRow {
 /// How risky it is to allow a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RiskRow {
-    /// In a word.
-    pub level: Level,
-    /// Why, in a sentence.
+    /// How much it lets a program do.
+    #[serde(flatten)]
+    pub risk: Risk,
+    /// Who makes it anyway, in a sentence.
     pub because: String,
-}
-
-/// How risky it is to allow a call, as far as its groups and the rules tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// Every program may make it anyway.
-    None,
-    /// Ordinary services make it.
-    Low,
-    /// It counts as privileged.
-    Some,
-    /// Ordinary services do not make it.
-    Unusual,
-    /// It hands over the system.
-    High,
-}
-
-impl Level {
-    /// The word.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Level::None => "none",
-            Level::Low => "low",
-            Level::Some => "some",
-            Level::Unusual => "unusual",
-            Level::High => "high",
-        }
-    }
 }
 
 /// An errno on which callers do without a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fallback {
     /// The errno.
-    pub errno: &'static str,
+    pub errno: String,
     /// Who does what then.
-    pub then: &'static str,
+    pub then: String,
 }
 
 /// Calls that are doors to the same power.
@@ -116,8 +88,8 @@ pub struct NumberRow {
 impl CallRow {
     /// What there is to say about a call of this name.
     #[must_use]
-    pub fn new(name: &str, groups: &Groups) -> Self {
-        let words = knowledge::call(name);
+    pub fn new(name: &str, groups: &Groups, rules: &Rules) -> Self {
+        let words = rules.call(name);
         let holding = groups.holding(name);
         let size = |group: &&str| GroupSize {
             name: (*group).to_owned(),
@@ -129,12 +101,12 @@ impl CallRow {
         };
         CallRow {
             name: name.to_owned(),
-            does: words.map(|words| words.does.clone()),
-            lets: words.and_then(|words| words.lets.clone()),
-            risk: risk(name, groups),
-            callers: words.map(|words| words.callers.clone()).unwrap_or_default(),
+            does: words.map(|words| words.does.to_string()),
+            lets: rules.lets(name, groups).map(str::to_owned),
+            risk: RiskRow { risk: rules.risk(name, groups), because: because(name, groups).to_owned() },
+            callers: words.iter().flat_map(|words| &words.callers).map(ToString::to_string).collect(),
             falls_back: words.into_iter().flat_map(|words| &words.falls_back).map(Fallback::from).collect(),
-            family: Family::of(name).map(|family| FamilyRow::new(name, family)),
+            family: rules.family(name).map(|family| FamilyRow::new(name, family)),
             groups: holding.iter().map(size).collect(),
             groups_of: groups.origin_words(),
             numbers: architectures().into_iter().filter_map(number).collect(),
@@ -153,52 +125,47 @@ impl CallRow {
     }
 }
 
-impl From<(&'static String, &'static String)> for Fallback {
-    fn from((errno, then): (&'static String, &'static String)) -> Self {
-        Fallback { errno, then }
+impl From<(&ErrnoName, &Words)> for Fallback {
+    fn from((errno, then): (&ErrnoName, &Words)) -> Self {
+        Fallback { errno: errno.to_string(), then: then.to_string() }
     }
 }
 
 impl FamilyRow {
     fn new(name: &str, family: &Family) -> Self {
         // forms that only other architectures have are of no use to who reads this
-        let here = |call: &&String| {
+        let here = |call: &&str| {
             let native = Arch::native();
-            call.as_str() != name && (native.number(call).is_some() || native.number(name).is_none())
+            *call != name && (native.number(call).is_some() || native.number(name).is_none())
         };
-        let newest = family.calls.iter().rev().find(|call| here(call) || call.as_str() == name);
+        let calls = || family.calls.iter().map(|call| &**call);
+        let newest = calls().rev().find(|call| here(call) || *call == name).unwrap_or_default();
+        let others = || calls().filter(here).chain([name]).filter(|call| *call != newest);
         FamilyRow {
-            power: family.power.clone(),
-            others: family.calls.iter().filter(here).cloned().collect(),
-            newest: newest.cloned().unwrap_or_default(),
-            newest_covers: family.covers,
+            power: family.power.to_string(),
+            others: calls().filter(here).map(str::to_owned).collect(),
+            newest: newest.to_owned(),
+            newest_covers: others().all(|other| family.can(newest, other)),
         }
     }
 }
 
-/// How risky a call is.
-fn risk(name: &str, groups: &Groups) -> RiskRow {
-    let name = name.to_owned();
-    if let Some((_, lets)) = crate::plan::high_risk([&name], groups).pop() {
-        let because = format!("it lets a program {lets}; unitfix never allows it without being told so");
-        return RiskRow { level: Level::High, because };
-    }
-    let in_group = |group: &str| groups.members(group).is_some_and(|members| members.contains(&name));
-    let (level, because) = if in_group("@default") {
-        (Level::None, "every program needs such calls, and every allow list contains them (@default)")
+/// Who makes a call anyway.
+fn because(name: &str, groups: &Groups) -> &'static str {
+    let in_group = |group: &str| groups.members(group).is_some_and(|members| members.contains(name));
+    if in_group("@default") {
+        "every program needs such calls, and every allow list contains them (@default)"
     } else if in_group("@obsolete") {
-        (Level::Unusual, "a program of today has little reason to make it (@obsolete)")
+        "a program of today has little reason to make it (@obsolete)"
     } else if in_group("@system-service") && in_group("@privileged") {
-        let because = "ordinary services make it (@system-service), but as root it can do much (@privileged)";
-        (Level::Some, because)
+        "ordinary services make it (@system-service), but as root it can do much (@privileged)"
     } else if in_group("@privileged") {
-        (Level::Some, "it needs privileges to be of much use (@privileged); root has them")
+        "it needs privileges to be of much use (@privileged); root has them"
     } else if in_group("@system-service") {
-        (Level::Low, "ordinary services make it; systemd's usual allow list has it (@system-service)")
+        "ordinary services make it; systemd's usual allow list has it (@system-service)"
     } else {
-        (Level::Unusual, "it is not among what ordinary services need (@system-service)")
-    };
-    RiskRow { level, because: because.to_owned() }
+        "it is not among what ordinary services need (@system-service)"
+    }
 }
 
 /// Explain a number.
@@ -267,7 +234,7 @@ pub(super) fn name(name: &str, place: &Place, context: Context) -> Topic {
         (None, Place::On(arch)) => Topic::unknown(format!("{name} is no system call of {arch}")),
         // of an architecture for which unitfix has no numbers
         (None, _) => {
-            let row = CallRow::new(name, context.groups);
+            let row = CallRow::new(name, context.groups, context.rules);
             let mut topic = Topic::new(Kind::Call, row.sentence());
             topic.call = Some(row);
             topic
@@ -277,7 +244,7 @@ pub(super) fn name(name: &str, place: &Place, context: Context) -> Topic {
 
 /// What there is to say about a call, whatever was asked.
 pub(super) fn about(call: Call, name: &str, context: Context) -> Topic {
-    let row = CallRow::new(name, context.groups);
+    let row = CallRow::new(name, context.groups, context.rules);
     let mut topic = Topic::new(Kind::Call, row.sentence());
     if !context.groups.knows(name) {
         topic.notes.push(format!(

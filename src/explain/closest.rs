@@ -19,7 +19,7 @@ pub fn closest_call(text: &str) -> Option<String> {
 }
 
 fn calls() -> impl Iterator<Item = &'static str> {
-    knowledge::calls().chain((0..600).filter_map(|number| Arch::native().name(number)))
+    crate::rules::calls().chain((0..600).filter_map(|number| Arch::native().name(number)))
 }
 
 fn among<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {

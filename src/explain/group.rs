@@ -73,7 +73,7 @@ pub(super) fn group(name: &str, context: Context) -> Topic {
         calls: members.iter().cloned().collect(),
         calls_beside_groups: members.iter().filter(|call| !within(call)).cloned().collect(),
         groups,
-        high_risk: high_risk(members, context.groups),
+        high_risk: high_risk(members, context),
         groups_of: context.groups.origin_words(),
         systemd: versions,
     });
@@ -100,12 +100,16 @@ fn parts(name: &str, members: &BTreeSet<String>, groups: &Groups) -> Vec<String>
     inner.iter().filter(|group| !covered(group)).map(|group| (*group).to_owned()).collect()
 }
 
-fn high_risk(members: &BTreeSet<String>, groups: &Groups) -> Vec<HighRisk> {
+fn high_risk(members: &BTreeSet<String>, context: Context) -> Vec<HighRisk> {
     let mut out: Vec<HighRisk> = Vec::new();
-    for (call, lets) in crate::plan::high_risk(members, groups) {
-        match out.iter_mut().find(|row| row.lets == lets) {
-            Some(row) => row.calls.push(call),
-            None => out.push(HighRisk { lets, calls: vec![call] }),
+    for call in members {
+        let risk = context.rules.risk(call, context.groups);
+        if !risk.high {
+            continue;
+        }
+        match out.iter_mut().find(|row| row.lets == risk.lets) {
+            Some(row) => row.calls.push(call.clone()),
+            None => out.push(HighRisk { lets: risk.lets, calls: vec![call.clone()] }),
         }
     }
     out

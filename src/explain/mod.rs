@@ -16,7 +16,7 @@ pub mod parse;
 mod unit;
 pub mod words;
 
-pub use call::{CallRow, Fallback, FamilyRow, GroupSize, Level, NumberRow, RiskRow};
+pub use call::{CallRow, Fallback, FamilyRow, GroupSize, NumberRow, RiskRow};
 pub use closest::{closest, closest_call};
 pub use group::{GroupRow, HighRisk};
 pub use happened::RecordRow;
@@ -27,6 +27,7 @@ pub use unit::{VerdictRow, verdict};
 use crate::evidence::Untrusted;
 use crate::policy::{Action, Policy};
 use crate::report::SCHEMA;
+use crate::rules::Rules;
 use crate::syscalls::{Arch, Call, Groups};
 use serde::Serialize;
 
@@ -105,6 +106,8 @@ pub struct Topic {
 pub struct Context<'a> {
     /// The groups.
     pub groups: &'a Groups,
+    /// What is known of calls.
+    pub rules: &'a Rules,
     /// The unit that was named, and its policy.
     pub unit: Option<(&'a str, &'a Policy)>,
     /// The command that repairs that unit.

@@ -85,7 +85,8 @@ pub fn number(text: &str) -> Option<u32> {
 #[must_use]
 pub fn name(text: &str) -> Option<String> {
     let known = |name: &str| {
-        knowledge::call(name).is_some() || Arch::ALL.iter().any(|arch| arch.number(name).is_some())
+        crate::rules::calls().any(|call| call == name)
+            || Arch::ALL.iter().any(|arch| arch.number(name).is_some())
     };
     if text.len() > 64 {
         return None;

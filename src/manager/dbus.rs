@@ -1,38 +1,56 @@
 //! The running system's manager over D-Bus: org.freedesktop.systemd1(5).
 
-use super::{Manager, ManagerError, Patience, UnitStatus};
+use super::confinement::SWITCHES;
+use super::{Confinement, Manager, ManagerError, Patience, Timer, UnitStatus};
+use crate::failure_point;
 use crate::interrupt::GLANCE;
 use crate::replay::Exit;
 use crate::unit::UnitName;
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
+use zbus::MatchRule;
 use zbus::blocking::connection::Builder;
 use zbus::blocking::{Connection, MessageIterator, Proxy};
-use zbus::zvariant::{OwnedObjectPath, OwnedValue};
+use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
 
 const DESTINATION: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 
+/// The system's message bus. `DBUS_SYSTEM_BUS_ADDRESS` does not count: root must not be told of units by anybody else.
+const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
+
 /// A manager that takes longer hangs. A reload with many generators can take its time.
 const ANSWER_WITHIN: Duration = Duration::from_mins(2);
+
+/// A transient unit cannot have the name of a unit that the manager still knows (`BUS_ERROR_UNIT_EXISTS` of systemd).
+const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+
+/// A busy manager forgets a unit that was stopped only when it has nothing else to do.
+const FORGETS_WITHIN: Duration = Duration::from_secs(20);
 
 /// systemd as PID 1 of this system.
 pub struct SystemManager {
     connection: Connection,
     proxy: Proxy<'static>,
     events: Receiver<Event>,
+    sender: Sender<Event>,
+    /// The units whose changes are events.
+    followed: RefCell<HashSet<OwnedObjectPath>>,
 }
 
 /// A signal that the manager sent.
 enum Event {
     /// A job ended: its path and result.
     JobRemoved(OwnedObjectPath, String),
-    /// Something else happened.
+    /// A property of a unit that is followed changed.
     Change,
+    /// The connection ended.
+    Lost,
 }
 
 type Properties = HashMap<String, OwnedValue>;
@@ -48,11 +66,21 @@ impl SystemManager {
     }
 
     fn connect_to_bus() -> zbus::Result<Self> {
-        let connection = Builder::system()?.method_timeout(ANSWER_WITHIN).build()?;
+        let connection = Builder::address(SYSTEM_BUS)?.method_timeout(ANSWER_WITHIN).build()?;
         let proxy = Proxy::new_owned(connection.clone(), DESTINATION, "/org/freedesktop/systemd1", MANAGER)?;
         proxy.call::<_, _, ()>("Subscribe", &())?;
-        let events = listen(&connection)?;
-        Ok(SystemManager { connection, proxy, events })
+        let (sender, events) = channel();
+        listen(&connection, signal(MANAGER)?.member("JobRemoved")?.build(), sender.clone())?;
+        Ok(SystemManager { connection, proxy, events, sender, followed: RefCell::default() })
+    }
+
+    /// Have the changes of a unit, and of no other, wake a wait: on a busy system there are many.
+    fn follow(&self, path: &OwnedObjectPath) -> zbus::Result<()> {
+        if self.followed.borrow_mut().insert(path.clone()) {
+            let rule = signal("org.freedesktop.DBus.Properties")?.path(path.clone())?.build();
+            listen(&self.connection, rule, self.sender.clone())?;
+        }
+        Ok(())
     }
 
     fn properties(&self, path: &OwnedObjectPath, interface: &str) -> zbus::Result<Properties> {
@@ -85,45 +113,58 @@ impl SystemManager {
                 .number("ExecMainPID")
                 .and_then(|pid| u32::try_from(pid).ok())
                 .filter(|pid| *pid != 0),
+            activated: unit.time("InactiveExitTimestamp"),
             main_times: (service.time("ExecMainStartTimestamp"), service.time("ExecMainExitTimestamp")),
             control_group: service.text("ControlGroup"),
             filter: service.filter(),
             architectures: service.list("SystemCallArchitectures").into_iter().collect(),
+            confinement: service.confinement(),
         })
+    }
+
+    /// Have a job begun, without waiting for it.
+    fn enqueue(&self, method: &str, unit: &str) -> Result<OwnedObjectPath, ManagerError> {
+        let action = format!("{} {unit}", method.trim_end_matches("Unit").to_lowercase());
+        pass(&action)?;
+        self.proxy.call(method, &(unit, "replace")).map_err(|e| refused(&action, &e))
     }
 
     fn job(&self, method: &str, unit: &UnitName, patience: Patience) -> Result<String, ManagerError> {
         let action = format!("{} {unit}", method.trim_end_matches("Unit").to_lowercase());
-        let refused = |e: zbus::Error| ManagerError::Refused { action: action.clone(), reason: reason(&e) };
-        let job: OwnedObjectPath = self.proxy.call(method, &(unit.as_str(), "replace")).map_err(refused)?;
+        let job = self.enqueue(method, unit.as_str())?;
+        pass(&format!("wait for it to {action}"))?;
         let begun = Instant::now();
         loop {
             match self.events.recv_timeout(GLANCE) {
                 Ok(Event::JobRemoved(path, result)) if path == job => return Ok(result),
-                Err(RecvTimeoutError::Disconnected) => {
+                Ok(Event::Lost) => {
                     let reason = "the connection to the message bus ended".to_owned();
                     return Err(ManagerError::Refused { action, reason });
                 }
-                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(_) | Err(_) => {}
             }
-            match patience {
-                Patience::UntilInterrupted(interrupt) if interrupt.raised() => {
-                    return Err(ManagerError::Interrupted);
-                }
-                Patience::AtMost(limit) if begun.elapsed() > limit => {
-                    return Err(ManagerError::Late { action, limit });
-                }
-                _ => {}
+            if !(patience.go_on)() {
+                return Err(ManagerError::Interrupted);
+            }
+            if let Some(limit) = patience.limit.filter(|limit| begun.elapsed() > *limit) {
+                return Err(ManagerError::Late { action, limit });
             }
         }
     }
 }
 
-/// A thread that turns the manager's signals into events. It ends with the process.
-fn listen(connection: &Connection) -> zbus::Result<Receiver<Event>> {
-    let rule = zbus::MatchRule::builder().msg_type(zbus::message::Type::Signal).sender(DESTINATION)?.build();
-    let signals = MessageIterator::for_match_rule(rule, connection, Some(4096))?;
-    let (sender, events) = channel();
+fn timer_unit(name: &str) -> String {
+    format!("{name}.timer")
+}
+
+/// A signal of the manager's.
+fn signal(interface: &'static str) -> zbus::Result<zbus::match_rule::Builder<'static>> {
+    MatchRule::builder().msg_type(zbus::message::Type::Signal).sender(DESTINATION)?.interface(interface)
+}
+
+/// A thread that turns signals into events. It ends with the process.
+fn listen(connection: &Connection, rule: MatchRule<'_>, events: Sender<Event>) -> zbus::Result<()> {
+    let signals = MessageIterator::for_match_rule(rule.into_owned(), connection, Some(4096))?;
     std::thread::spawn(move || {
         for message in signals.flatten() {
             let removed = message.header().member().is_some_and(|m| m.as_str() == "JobRemoved");
@@ -132,12 +173,13 @@ fn listen(connection: &Connection) -> zbus::Result<Receiver<Event>> {
                 Ok((_, path, _, result)) if removed => Event::JobRemoved(path, result),
                 _ => Event::Change,
             };
-            if sender.send(event).is_err() {
+            if events.send(event).is_err() {
                 return;
             }
         }
+        let _ = events.send(Event::Lost); // nobody listens any more: nobody waits
     });
-    Ok(events)
+    Ok(())
 }
 
 impl Manager for SystemManager {
@@ -149,11 +191,13 @@ impl Manager for SystemManager {
     }
 
     fn status(&self, unit: &UnitName) -> Result<UnitStatus, ManagerError> {
+        pass(&format!("describe {unit}"))?;
         let path: OwnedObjectPath = self
             .proxy
             .call("LoadUnit", &(unit.as_str(),))
             .map_err(|e| refused(&format!("load {unit}"), &e))?;
-        self.status_at(&path).map_err(|e| refused(&format!("describe {unit}"), &e))
+        let described = self.follow(&path).and_then(|()| self.status_at(&path));
+        described.map_err(|e| refused(&format!("describe {unit}"), &e))
     }
 
     fn filtered_services(&self) -> Result<Vec<UnitStatus>, ManagerError> {
@@ -169,6 +213,7 @@ impl Manager for SystemManager {
     }
 
     fn reload(&self) -> Result<(), ManagerError> {
+        pass("reload its unit files")?;
         self.proxy.call("Reload", &()).map_err(|e| refused("reload its unit files", &e))
     }
 
@@ -181,16 +226,69 @@ impl Manager for SystemManager {
     }
 
     fn reset_failed(&self, unit: &UnitName) -> Result<(), ManagerError> {
-        self.proxy
-            .call("ResetFailedUnit", &(unit.as_str(),))
-            .map_err(|e| refused(&format!("reset the failed state of {unit}"), &e))
+        let action = format!("reset the failed state of {unit}");
+        pass(&action)?;
+        self.proxy.call("ResetFailedUnit", &(unit.as_str(),)).map_err(|e| refused(&action, &e))
     }
 
-    fn wait_for_change(&self, limit: Duration) {
-        // woken or not, the caller looks at the state itself
-        let _ = self.events.recv_timeout(limit);
-        while self.events.try_recv().is_ok() {}
+    fn start_timer(&self, timer: &Timer) -> Result<(), ManagerError> {
+        let micros = u64::try_from(timer.delay.as_micros()).unwrap_or(u64::MAX);
+        let lines = timer.commands.iter().filter_map(|(words, unless_it_fails)| {
+            Some((words.first()?.clone(), words.clone(), *unless_it_fails))
+        });
+        let lines: Vec<(String, Vec<String>, bool)> = lines.collect();
+        let properties = vec![
+            ("Description", Value::from(timer.description.as_str())),
+            ("TimersMonotonic", Value::new(vec![("OnActiveSec", micros)])),
+            ("AccuracyUSec", Value::from(1_000_000_u64)),
+            ("RemainAfterElapse", Value::from(false)),
+            // it is let begin anew at every run of the unit, which from systemd 254 or so on would count as too often
+            ("StartLimitIntervalUSec", Value::from(0_u64)),
+            ("CollectMode", Value::from("inactive-or-failed")),
+        ];
+        let service = vec![
+            ("Description", Value::from(timer.description.as_str())),
+            ("Type", Value::from("oneshot")),
+            ("CollectMode", Value::from("inactive-or-failed")),
+            ("ExecStart", Value::new(lines)),
+        ];
+        let auxiliary = vec![(format!("{}.service", timer.name), service)];
+        let name = timer_unit(&timer.name);
+        pass(&format!("start {name}"))?;
+        let begun = Instant::now();
+        loop {
+            let arguments = (name.as_str(), "replace", &properties, &auxiliary);
+            match self.proxy.call::<_, _, OwnedObjectPath>("StartTransientUnit", &arguments) {
+                // the one before was stopped, and the manager has not forgotten it yet
+                Err(zbus::Error::MethodError(error, ..))
+                    if error.as_str() == UNIT_EXISTS && begun.elapsed() < FORGETS_WITHIN =>
+                {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                answer => return answer.map(drop).map_err(|e| refused(&format!("start {name}"), &e)),
+            }
+        }
     }
+
+    fn restart_timer(&self, name: &str) -> Result<(), ManagerError> {
+        self.enqueue("RestartUnit", &timer_unit(name)).map(drop)
+    }
+
+    fn stop_timer(&self, name: &str) -> Result<(), ManagerError> {
+        self.enqueue("StopUnit", &timer_unit(name)).map(drop)
+    }
+
+    fn wait_for_change(&self, limit: Duration) -> bool {
+        let woken = self.events.recv_timeout(limit).is_ok();
+        while self.events.try_recv().is_ok() {} // the caller looks at the state itself
+        woken
+    }
+}
+
+/// A failure point of the manager's.
+fn pass(action: &str) -> Result<(), ManagerError> {
+    failure_point::pass("have the manager", action)
+        .map_err(|error| ManagerError::Refused { action: action.to_owned(), reason: error.to_string() })
 }
 
 fn refused(action: &str, error: &zbus::Error) -> ManagerError {
@@ -235,8 +333,25 @@ impl Reader {
         self.get(key).unwrap_or_default()
     }
 
-    fn filter(&self) -> (bool, std::collections::BTreeSet<String>) {
-        let (allow, names): (bool, Vec<String>) = self.get("SystemCallFilter").unwrap_or_default();
+    fn filter(&self) -> (bool, BTreeSet<String>) {
+        self.list_with_kind("SystemCallFilter")
+    }
+
+    fn list_with_kind(&self, key: &str) -> (bool, BTreeSet<String>) {
+        let (allow, names): (bool, Vec<String>) = self.get(key).unwrap_or_default();
         (allow, names.into_iter().collect())
+    }
+
+    fn confinement(&self) -> Confinement {
+        let known = SWITCHES.into_iter().filter_map(|key| Some((key, self.get::<bool>(key)?)));
+        // from 258 on there is a third state, which the older property shows as on
+        let mode = self.get::<(String, String)>("ProtectHostnameEx").map(|(mode, _)| mode);
+        let on = if self.flag("ProtectHostname") { "yes" } else { "no" };
+        Confinement {
+            families: self.list_with_kind("RestrictAddressFamilies"),
+            namespaces: self.get("RestrictNamespaces").unwrap_or_default(),
+            hostname: mode.unwrap_or_else(|| on.to_owned()),
+            switches: known.collect(),
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! The service manager: what unitfix asks of it and has it do. One trait, so that faults which cannot be made
 //! for real can be injected in tests.
 
+pub mod confinement;
 mod dbus;
 
+pub use confinement::Confinement;
 pub use dbus::SystemManager;
 
-use crate::interrupt::Interrupt;
 use crate::replay::{Exit, Outcome};
 use crate::unit::UnitName;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,7 +39,7 @@ pub enum ManagerError {
         /// How long was waited.
         limit: Duration,
     },
-    /// A signal came while waiting.
+    /// Nobody wanted to wait any longer.
     #[error("interrupted")]
     Interrupted,
 }
@@ -69,6 +71,8 @@ pub struct UnitStatus {
     pub main_pid: Option<u32>,
     /// `ControlGroup=`; empty when it does not run.
     pub control_group: String,
+    /// When its last activation began (`InactiveExitTimestamp=`), in microseconds since the epoch; 0: never.
+    pub activated: u64,
     /// When the main process began and ended, in microseconds since the epoch (`ExecMainStartTimestamp=`,
     /// `ExecMainExitTimestamp=`); 0: not yet.
     pub main_times: (u64, u64),
@@ -76,6 +80,8 @@ pub struct UnitStatus {
     pub filter: (bool, BTreeSet<String>),
     /// `SystemCallArchitectures=`.
     pub architectures: BTreeSet<String>,
+    /// The settings beside these that deny calls.
+    pub confinement: Confinement,
 }
 
 impl UnitStatus {
@@ -108,13 +114,58 @@ impl UnitStatus {
     }
 }
 
+/// The state to which a unit is put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// It was running, or being started.
+    Up,
+    /// It had failed.
+    Failed,
+    /// It was not running.
+    Down,
+}
+
+impl Standing {
+    /// The standing of a unit in this state.
+    #[must_use]
+    pub fn of(status: &UnitStatus) -> Self {
+        match status.active_state.as_str() {
+            "failed" => Standing::Failed,
+            _ if status.is_up() => Standing::Up,
+            _ => Standing::Down,
+        }
+    }
+}
+
 /// How to wait for a job.
-#[derive(Clone, Copy, Debug)]
-pub enum Patience<'a> {
-    /// Until it is done or a signal comes.
-    UntilInterrupted(&'a Interrupt),
+#[derive(Clone, Copy)]
+pub struct Patience<'a> {
+    /// No longer than this; nothing: as long as it takes.
+    pub limit: Option<Duration>,
+    /// Asked every so often ([`GLANCE`](crate::interrupt::GLANCE)); false: wait no longer.
+    pub go_on: &'a dyn Fn() -> bool,
+}
+
+impl Patience<'_> {
     /// Whatever comes, but no longer than this: for cleaning up.
-    AtMost(Duration),
+    #[must_use]
+    pub fn at_most(limit: Duration) -> Self {
+        Patience { limit: Some(limit), go_on: &|| true }
+    }
+}
+
+/// Commands that the manager runs itself once a time is over: a transient timer and its service (systemd-run(1)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timer {
+    /// Its name and that of the service, without a suffix.
+    pub name: String,
+    /// What it is for, as the journal has it when it runs.
+    pub description: String,
+    /// When it runs, counted from when it is started, or was last started anew.
+    pub delay: Duration,
+    /// The command lines; whether a failure of one is of no account.
+    pub commands: Vec<(Vec<String>, bool)>,
 }
 
 /// What unitfix needs of the service manager.
@@ -133,6 +184,12 @@ pub trait Manager {
     fn stop(&self, unit: &UnitName, patience: Patience) -> Result<String, ManagerError>;
     /// Forget that the unit failed, and how often it was started.
     fn reset_failed(&self, unit: &UnitName) -> Result<(), ManagerError>;
-    /// Wait until something changes at a unit, or this long.
-    fn wait_for_change(&self, limit: Duration);
+    /// Start a timer.
+    fn start_timer(&self, timer: &Timer) -> Result<(), ManagerError>;
+    /// Let the time of a timer that runs begin anew.
+    fn restart_timer(&self, name: &str) -> Result<(), ManagerError>;
+    /// Stop a timer, so that its commands do not run.
+    fn stop_timer(&self, name: &str) -> Result<(), ManagerError>;
+    /// Wait until something changes at a unit, or this long. Whether something did.
+    fn wait_for_change(&self, limit: Duration) -> bool;
 }

@@ -1,11 +1,11 @@
 //! unitfix's own drop-in: the one file that it ever writes for a unit, and edits again.
 
-use super::Plan;
+use super::Amendment;
 use crate::change::{Diff, FileChange};
+use crate::evidence::one_line;
 use crate::replay::session::last_name;
-use crate::syscalls::Arch;
+use crate::root::Root;
 use crate::unit::Unit;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// How unitfix's own drop-ins begin.
@@ -25,10 +25,10 @@ pub struct DropIn {
 }
 
 impl DropIn {
-    /// The drop-in for a plan, in this folder, merged with unitfix's own earlier one if there is one there.
+    /// The drop-in for an amendment, in this folder, merged with unitfix's own earlier one if there is one there.
     /// `date` is that of the comment, `why` the reason in it, `undo` the command that takes it back.
     #[must_use]
-    pub fn new(plan: &Plan, unit: &Unit, folder: &Path, date: &str, why: &str, undo: &str) -> Self {
+    pub fn new(amendment: &Amendment, unit: &Unit, folder: &Path, date: &str, why: &str, undo: &str) -> Self {
         let own = unit
             .drop_ins
             .iter()
@@ -41,13 +41,28 @@ impl DropIn {
             Some(name) if names.iter().all(|other| *other < name) => folder.join(name),
             _ => folder.join(last_name("zz-unitfix", names.into_iter())),
         };
+        // both stand in comments, which end with the line
+        let (why, undo) = (one_line(why), one_line(undo));
         let headline = format!("{HEADER}{} on {date}: {why}.", env!("CARGO_PKG_VERSION"));
         let text = match &before {
-            Some(old) => merged(old, &headline, plan),
-            None => format!("{headline}\n# Undo: {undo}\n[Service]\n{}", lines(plan)),
+            Some(old) => merged(old, &headline, amendment),
+            None => format!("{headline}\n# Undo: {undo}\n[Service]\n{}", amendment.lines()),
         };
         let replaces = own.map(|f| f.path.clone());
         DropIn { path, text, replaces, before, own_folder: !folder.is_dir() }
+    }
+
+    /// The same drop-in below a root, where its folder may be there already.
+    #[must_use]
+    pub fn below(self, root: &Root) -> Self {
+        let own_folder = !self.path.parent().is_some_and(|folder| root.is_directory(folder));
+        DropIn { own_folder, ..self }
+    }
+
+    /// The same drop-in with another text.
+    #[must_use]
+    pub fn edited(&self, text: String) -> Self {
+        DropIn { text, ..self.clone() }
     }
 
     /// The change of files that writes it.
@@ -72,69 +87,26 @@ impl DropIn {
     }
 }
 
-/// The settings of a plan.
-fn lines(plan: &Plan) -> String {
-    let mut out = String::new();
-    if !plan.needs.calls.is_empty() {
-        out.push_str(&filter_line(&plan.needs.calls));
-    }
-    if !plan.needs.architectures.is_empty() {
-        out.push_str(&architectures_line(plan.needs.architectures.iter().map(|a| a.systemd_name())));
-    }
-    out
-}
-
-fn filter_line(calls: &BTreeSet<String>) -> String {
-    format!("{FILTER}{}\n", calls.iter().map(String::as_str).collect::<Vec<_>>().join(" "))
-}
-
-fn architectures_line<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    format!("{ARCHITECTURES}{}\n", names.collect::<Vec<_>>().join(" "))
-}
-
-const FILTER: &str = "SystemCallFilter=";
-const ARCHITECTURES: &str = "SystemCallArchitectures=";
-
 /// The earlier text with the new reason behind the earlier ones and the settings joined; all else stays.
-fn merged(old: &str, headline: &str, plan: &Plan) -> String {
-    let mut calls = plan.needs.calls.clone();
-    let mut architectures: BTreeSet<String> =
-        plan.needs.architectures.iter().map(|a: &Arch| a.systemd_name().to_owned()).collect();
-    let mut kept = Vec::new();
-    for line in old.lines() {
-        let positive = |key: &str| line.strip_prefix(key).filter(|v| !v.is_empty() && !v.starts_with('~'));
-        if let Some(value) = positive(FILTER) {
-            calls.extend(value.split_whitespace().map(str::to_owned));
-        } else if let Some(value) = positive(ARCHITECTURES) {
-            architectures.extend(value.split_whitespace().map(str::to_owned));
-        } else {
-            kept.push(line);
-        }
-    }
+fn merged(old: &str, headline: &str, amendment: &Amendment) -> String {
+    let mut joined = amendment.clone();
+    let mut kept: Vec<&str> = old.lines().filter(|line| !joined.take_in(line)).collect();
     let reasons = kept.iter().take_while(|line| line.starts_with(HEADER)).count();
     kept.insert(reasons, headline);
-    let mut text = kept.join("\n") + "\n";
-    if !calls.is_empty() {
-        text.push_str(&filter_line(&calls));
-    }
-    if !architectures.is_empty() {
-        text.push_str(&architectures_line(architectures.iter().map(String::as_str)));
-    }
-    text
+    kept.join("\n") + "\n" + &joined.lines()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Needs;
+    use crate::syscalls::Arch;
 
-    fn plan(calls: &[&str], architectures: &[Arch]) -> Plan {
-        let needs = Needs {
-            calls: calls.iter().map(|c| (*c).to_owned()).collect(),
+    fn allow(calls: &[&str], architectures: &[Arch]) -> Amendment {
+        Amendment {
+            allow: calls.iter().map(|c| (*c).to_owned()).collect(),
             architectures: architectures.iter().copied().collect(),
-            ..Needs::default()
-        };
-        Plan { needs, high_risk: Vec::new(), instead: None }
+            ..Amendment::default()
+        }
     }
 
     fn unit(drop_ins: &[(&str, &str)]) -> Unit {
@@ -155,7 +127,7 @@ mod tests {
     fn a_second_repair_joins_the_first() {
         let unit = unit(&[("/d/zz-unitfix.conf", OWN)]);
         let drop_in = DropIn::new(
-            &plan(&["setrlimit"], &[Arch::X86]),
+            &allow(&["setrlimit"], &[Arch::X86]),
             &unit,
             Path::new("/d"),
             "2026-02-02",
@@ -177,10 +149,19 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_stays_one() {
+        let (why, undo) = ("a\n[Service]\rUser=x", "unitfix revert 'a\n[Service]'");
+        let drop_in = DropIn::new(&allow(&["chown"], &[]), &unit(&[]), Path::new("/d"), "D", why, undo);
+        let lines: Vec<&str> = drop_in.text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(lines, ["[Service]", "SystemCallFilter=chown"]);
+        assert!(!drop_in.text.contains('\r'));
+    }
+
+    #[test]
     fn it_moves_behind_whatever_was_added_later() {
         let unit = unit(&[("/d/zz-unitfix.conf", OWN), ("/d/zzz.conf", "")]);
         let drop_in =
-            DropIn::new(&plan(&["setrlimit"], &[]), &unit, Path::new("/d"), "2026-02-02", "why", "u");
+            DropIn::new(&allow(&["setrlimit"], &[]), &unit, Path::new("/d"), "2026-02-02", "why", "u");
         assert_eq!(drop_in.path, Path::new("/d/zzzzz-unitfix.conf"));
         let files = drop_in.diff().files;
         assert_eq!(files[0].path, Path::new("/d/zzzzz-unitfix.conf"));

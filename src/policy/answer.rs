@@ -6,6 +6,7 @@
 
 use super::{Action, Because, Decision};
 use crate::syscalls::Arch;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// What becomes of a call.
@@ -157,11 +158,33 @@ impl Answer {
         Answer { for_arguments, otherwise, arch }
     }
 
+    /// Whether nothing is said about the call.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.for_arguments.is_empty() && self.otherwise.because == Because::NoFilter
+    }
+
+    /// The arguments that decide, from 0, without repetition.
+    #[must_use]
+    pub fn tested(&self) -> BTreeSet<u8> {
+        self.for_arguments.iter().flat_map(|entry| &entry.when).map(|test| test.argument).collect()
+    }
+
+    /// The tests that hold of these arguments and decide about them.
+    #[must_use]
+    pub fn holding(&self, arguments: &[u64; 6]) -> &[Test] {
+        self.entry(arguments).map_or(&[], |entry| &entry.when)
+    }
+
+    fn entry(&self, arguments: &[u64; 6]) -> Option<&ForArguments> {
+        let holds = |entry: &&ForArguments| entry.when.iter().all(|test| test.holds(self.arch, arguments));
+        self.for_arguments.iter().find(holds)
+    }
+
     /// What becomes of the call with these arguments.
     #[must_use]
     pub fn to(&self, arguments: &[u64; 6]) -> &Decision {
-        let holds = |entry: &&ForArguments| entry.when.iter().all(|test| test.holds(self.arch, arguments));
-        self.for_arguments.iter().find(holds).map_or(&self.otherwise, |entry| &entry.decision)
+        self.entry(arguments).map_or(&self.otherwise, |entry| &entry.decision)
     }
 }
 

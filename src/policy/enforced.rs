@@ -25,6 +25,20 @@ impl Policy {
         self.answer_of(call, |restriction| restriction.filters)
     }
 
+    /// What the settings beside `SystemCallFilter=` and `SystemCallArchitectures=` together do with a call.
+    #[must_use]
+    pub fn answer_of_settings(&self, call: Call) -> Answer {
+        let layers: Vec<Layer> = self.restrictions.iter().filter_map(|r| r.layer(call)).collect();
+        Answer::combine(call.arch, &layers)
+    }
+
+    /// What `SystemCallFilter=` and `SystemCallArchitectures=` do with a call, of which the arguments matter if it stands
+    /// for many ([`Call::stands_for`]).
+    #[must_use]
+    pub fn answer_of_filter(&self, call: Call) -> Answer {
+        self.answer_of(call, |_| false)
+    }
+
     fn answer_of(&self, call: Call, counts: impl Fn(&Restriction) -> bool) -> Answer {
         let restrictions = self.restrictions.iter().filter(|restriction| counts(restriction));
         let mut layers: Vec<Layer> = restrictions.filter_map(|restriction| restriction.layer(call)).collect();
@@ -45,6 +59,22 @@ impl Policy {
     #[must_use]
     pub fn filter_alone(&self, call: Call) -> Decision {
         self.filter_layer(call).otherwise
+    }
+
+    /// What the filter does with a call of this name: of the native architecture, where that has it.
+    #[must_use]
+    pub fn action(&self, name: &str) -> Action {
+        let arch = Arch::native();
+        match arch.number(name) {
+            Some(number) => self.filter_alone(Call { arch, number }).action,
+            None => self.filter.decide(Some(name), self.default).action,
+        }
+    }
+
+    /// Whether the filter forbids a call of this name, softly or not.
+    #[must_use]
+    pub fn forbids(&self, name: &str) -> bool {
+        self.action(name).denies()
     }
 
     /// Whether a call of the native architecture is allowed, by name.

@@ -8,6 +8,12 @@ use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+/// `EPERM`: not permitted (asm-generic/errno-base.h).
+pub const EPERM: u16 = 1;
+
+/// `ENOSYS`: there is no such call (asm-generic/errno.h).
+pub const ENOSYS: u16 = 38;
+
 /// The largest errno that can be returned (`ERRNO_MAX`, include/linux/err.h).
 const ERRNO_MAX: u16 = 4095;
 

@@ -10,15 +10,17 @@ mod filter;
 mod lint;
 pub mod namespaces;
 mod no_new_privileges;
+pub mod relax;
 mod restriction;
 pub mod show;
 mod words;
 
 pub use answer::{Answer, Compare, ForArguments, Test};
-pub use errno::{errno_name, parse_action};
+pub use errno::{ENOSYS, EPERM, errno_name, parse_action};
 pub use filter::Filter;
 pub use no_new_privileges::NoNewPrivileges;
 pub use restriction::Restriction;
+pub(crate) use words::{Found, Quotes, words};
 
 use crate::finding::{Code, Finding};
 use crate::syscalls::{Arch, Groups};
@@ -205,11 +207,11 @@ fn broken_words(value: &Value, range: Range<usize>) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use crate::unit::{SourceFile, Unit, UnitName, syntax};
 
     /// A unit of one file, whose line 1 is the header of the section.
-    pub(super) fn unit(lines: &str) -> Unit {
+    pub(crate) fn unit(lines: &str) -> Unit {
         let fragment = SourceFile::new("/etc/systemd/system/x.service", format!("[Service]\n{lines}\n"));
         let settings = syntax::parse_as(&fragment, u32::MAX).settings;
         let name = UnitName::parse("x.service").unwrap();

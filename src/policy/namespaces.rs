@@ -95,7 +95,9 @@ impl NamespaceType {
         }
     }
 
-    fn from_name(name: &str, version: u32) -> Option<Self> {
+    /// The type of a name.
+    #[must_use]
+    pub fn from_name(name: &str, version: u32) -> Option<Self> {
         let found = NamespaceType::ALL.into_iter().find(|t| t.name() == name)?;
         (found != NamespaceType::Time || version >= TIME_FROM).then_some(found)
     }
@@ -209,17 +211,24 @@ impl Namespaces {
     /// As `systemctl show` shows it.
     #[must_use]
     pub fn shown(&self) -> String {
-        let all = NamespaceType::all(self.version);
         match &self.retained {
-            Some(retained) if !retained.is_superset(&all) => {
-                if retained.is_disjoint(&all) {
-                    return "yes".to_owned();
-                }
-                let names: Vec<&str> = retained.iter().map(|t| t.name()).collect();
-                names.join(" ")
-            }
-            _ => "no".to_owned(),
+            Some(retained) => Namespaces::shown_of(retained, self.version),
+            None => "no".to_owned(),
         }
+    }
+
+    /// How `systemctl show` of a version shows that these types are retained.
+    #[must_use]
+    pub fn shown_of(retained: &BTreeSet<NamespaceType>, version: u32) -> String {
+        let all = NamespaceType::all(version);
+        if retained.is_superset(&all) {
+            return "no".to_owned();
+        }
+        if retained.is_disjoint(&all) {
+            return "yes".to_owned();
+        }
+        let names: Vec<&str> = retained.iter().map(|t| t.name()).collect();
+        names.join(" ")
     }
 }
 

@@ -2,7 +2,7 @@
 //! systemd.exec(5) "Sandboxing"; `apply_*()` in src/core/execute.c (from 255 on src/core/exec-invoke.c) and
 //! `seccomp_*()` in src/shared/seccomp-util.c. What is said here was compared with the installed filters.
 
-use super::answer::{Compare, ForArguments, Layer, Test};
+use super::answer::{Answer, Compare, ForArguments, Layer, Test};
 use super::families::{AddressFamilies, Family};
 use super::namespaces::{NamespaceType, Namespaces};
 use super::{Action, Because, Decision, Token};
@@ -34,9 +34,9 @@ pub(super) struct Rule {
     token: Option<Token>,
 }
 
-const EPERM: Action = Action::Errno(1);
+const EPERM: Action = Action::Errno(super::EPERM);
 const EACCES: Action = Action::Errno(13);
-pub(super) const ENOSYS: Action = Action::Errno(38);
+pub(super) const ENOSYS: Action = Action::Errno(super::ENOSYS);
 const EAFNOSUPPORT: Action = Action::Errno(97);
 
 impl Rule {
@@ -106,6 +106,27 @@ impl Restriction {
             for_arguments.push(ForArguments { when: rule.when.clone(), decision });
         }
         (!for_arguments.is_empty()).then(|| Layer::passing(for_arguments))
+    }
+
+    /// What is left of it where the unit's settings have changed; nothing: it is off.
+    pub(super) fn again(&self, unit: &Unit, systemd: u32) -> Option<Self> {
+        match self.token.setting {
+            "RestrictAddressFamilies" => {
+                restrict_address_families(&AddressFamilies::evaluate(unit, systemd, &mut Vec::new()), systemd)
+            }
+            "RestrictNamespaces" => {
+                restrict_namespaces(&Namespaces::evaluate(unit, systemd, &mut Vec::new()), systemd)
+            }
+            "ProtectHostname" => protect_hostname(unit, systemd),
+            boolean => turned_on(unit, boolean).map(|token| Restriction { token, ..self.clone() }),
+        }
+    }
+
+    /// Whether it denies a call with these arguments, by itself.
+    #[must_use]
+    pub fn denies(&self, call: Call, arguments: &[u64; 6]) -> bool {
+        let layer = self.layer(call);
+        layer.is_some_and(|layer| Answer::combine(call.arch, &[layer]).to(arguments).denies())
     }
 
     /// The calls of an architecture that it denies whatever their arguments are, or for some arguments only, in the
@@ -190,7 +211,10 @@ fn restrict_address_families(families: &AddressFamilies, systemd: u32) -> Option
     let rule = |compare: Option<Compare>, family: Family| {
         let test = compare.map(|compare| test(1, compare, family.name().unwrap_or("another")));
         let when: Vec<Test> = test.into_iter().collect();
-        Rule::new("socket", EAFNOSUPPORT, &when).on(ARCHS).by(families.token(family))
+        // beyond the listed ones it is the list that decides, and not its first or last word
+        let edge = matches!(compare, Some(Compare::Less(_) | Compare::Greater(_)));
+        let decides = if edge { Family::new(0) } else { family };
+        Rule::new("socket", EAFNOSUPPORT, &when).on(ARCHS).by(families.token(decides))
     };
     let number = |family: Family| u64::from(family.number());
     let first = families.families().next();
@@ -256,7 +280,7 @@ fn protect_kernel_tunables() -> Vec<Rule> {
 }
 
 /// From this version on, and from Linux 6.3 on, the kernel itself refuses (`PR_SET_MDWE`, prctl(2)).
-const KERNEL_DENIES_WRITE_EXECUTE_FROM: u32 = 253;
+pub(super) const KERNEL_DENIES_WRITE_EXECUTE_FROM: u32 = 253;
 
 /// `seccomp_memory_deny_write_execute()`, `map_deny_write_exec()` of include/linux/mman.h.
 fn memory_deny_write_execute(systemd: u32) -> Vec<Rule> {

@@ -7,7 +7,7 @@ const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// What quotation marks are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Quotes {
+pub(crate) enum Quotes {
     /// Characters like any other: `SystemCallFilter=`, `SystemCallLog=`, `RestrictNamespaces=`.
     Literal,
     /// They hold a word together and vanish: `SystemCallArchitectures=`, `RestrictAddressFamilies=`.
@@ -16,21 +16,21 @@ pub(super) enum Quotes {
 
 /// A word of a list and its place in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) text: String,
-    pub(super) range: Range<usize>,
+pub(crate) struct Found {
+    pub(crate) text: String,
+    pub(crate) range: Range<usize>,
 }
 
 /// The words of a value, and where the manager stops reading: at a word whose quotation does not end, or that ends
 /// in a backslash. What stands before it counts.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Words {
-    pub(super) found: Vec<Found>,
-    pub(super) broken: Option<Range<usize>>,
+pub(crate) struct Words {
+    pub(crate) found: Vec<Found>,
+    pub(crate) broken: Option<Range<usize>>,
 }
 
 /// White space separates; a backslash vanishes and keeps the character behind it.
-pub(super) fn words(text: &str, quotes: Quotes) -> Words {
+pub(crate) fn words(text: &str, quotes: Quotes) -> Words {
     let mut out = Words::default();
     let mut current: Option<Found> = None;
     let mut quote = None;

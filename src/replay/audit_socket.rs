@@ -2,6 +2,7 @@
 //! A process whose call was only logged lives on, so that its control group can be asked at once.
 
 use super::ReplayError;
+use super::audit_status::{AuditStatus, NETLINK_AUDIT};
 use crate::evidence::{Denial, Effect, Source, Untrusted, record};
 use crate::seccomp;
 use crate::syscalls::Call;
@@ -9,7 +10,7 @@ use netlink_packet_core::NetlinkBuffer;
 use netlink_sys::{Socket, SocketAddr};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -17,8 +18,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// NETLINK_AUDIT of linux/netlink.h.
-const NETLINK_AUDIT: isize = 9;
 /// AUDIT_NLGRP_READLOG of linux/audit.h.
 const READLOG: u32 = 1;
 /// AUDIT_SECCOMP of linux/audit.h.
@@ -27,6 +26,10 @@ const SECCOMP: u16 = 1326;
 const BUFFER: usize = 128 << 20;
 /// Different sounds that are kept apart; a service that makes more is flooding.
 const SOUNDS_MAX: usize = 20_000;
+/// So many records of one call by one program are a flood: it is known by then.
+const FLOOD: u64 = 2_000;
+/// For so long, a process with this ID and name is taken for the same, so that a flood costs no look at `/proc` each.
+const SAME_PROCESS: Duration = Duration::from_millis(250);
 /// How long a record of one's own may take to arrive.
 const ECHO_LIMIT: Duration = Duration::from_secs(2);
 
@@ -46,11 +49,28 @@ pub struct Sound {
     pub denial: Denial,
     /// The control group of the process; nothing where it was gone already.
     pub cgroup: Option<String>,
+    /// How often it was heard.
+    pub count: u64,
+}
+
+/// The kernel's records carry the time of its last tick, which is at most so much earlier than their event
+/// (`ktime_get_coarse_real_ts64()` in kernel/audit.c, at 100 ticks a second), and no more than milliseconds of it.
+const TICK_US: u64 = 11_000;
+
+impl Heard {
+    /// Only what happened from this time on, in microseconds since the epoch.
+    #[must_use]
+    pub fn since(mut self, time: u64) -> Self {
+        self.sounds.retain(|sound| sound.denial.time.is_none_or(|at| at + TICK_US >= time));
+        self
+    }
 }
 
 /// An open audit socket with a thread that reads it.
 pub struct AuditSocket {
     shared: Arc<Shared>,
+    /// What the kernel had lost before.
+    before: Option<AuditStatus>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -77,9 +97,12 @@ impl AuditSocket {
             socket,
             proc_root: proc_root.to_owned(),
             shared: Arc::clone(&shared),
-            seen: HashSet::new(),
+            seen: HashMap::new(),
+            recent: HashMap::new(),
+            recent_since: Instant::now(),
         };
-        Ok(AuditSocket { shared, reader: Some(std::thread::spawn(move || reader.run())) })
+        let before = AuditStatus::get();
+        Ok(AuditSocket { shared, before, reader: Some(std::thread::spawn(move || reader.run())) })
     }
 
     /// Whether records arrive at all: make one, and wait for it.
@@ -97,12 +120,22 @@ impl AuditSocket {
         Err(ReplayError::NoAudit(why.to_owned()))
     }
 
+    /// The calls with which processes of some control groups flood the kernel's audit, and how often they made them.
+    #[must_use]
+    pub fn floods(&self, owned: impl Fn(&str) -> bool) -> Vec<(Call, u64)> {
+        let heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let loud = heard.sounds.iter().filter(|sound| sound.count >= FLOOD);
+        let ours = loud.filter(|sound| sound.cgroup.as_deref().is_some_and(&owned));
+        ours.map(|sound| (sound.denial.call, sound.count)).collect()
+    }
+
     /// Everything heard until now: waits for a record of its own behind all others, then ends the thread.
     pub fn close(mut self) -> Heard {
         let complete = self.echo().is_some();
         self.end();
         let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        heard.lossy |= !complete;
+        let now = self.before.and_then(|before| AuditStatus::get()?.lost_since(before));
+        heard.lossy |= !complete || now.is_some_and(|lost| lost > 0);
         heard
     }
 
@@ -153,7 +186,11 @@ struct Reader {
     socket: Socket,
     proc_root: PathBuf,
     shared: Arc<Shared>,
-    seen: HashSet<Key>,
+    /// Which of the sounds it is.
+    seen: HashMap<Key, usize>,
+    /// The same by process.
+    recent: HashMap<(u32, Call, Effect, Untrusted), usize>,
+    recent_since: Instant,
 }
 
 impl Reader {
@@ -187,23 +224,42 @@ impl Reader {
         // the kernel leaves the length of its audit records without their header: take all that came
         let payload = bytes.get(16..).unwrap_or_default();
         let Ok(Some(record)) = record::parse(payload) else { return };
-        let folder = self.proc_root.join(record.pid.to_string());
-        let cgroup = control_group(&folder);
         let Some(mut denial) = record.denial(Source::AuditSocket) else { return };
-        let who = (denial.process.comm.clone(), denial.process.exe.clone(), cgroup.clone());
+        if self.recent_since.elapsed() > SAME_PROCESS {
+            self.recent.clear();
+            self.recent_since = Instant::now();
+        }
+        let process = &denial.process;
+        let same = (process.pid, denial.call, denial.effect, process.comm.clone());
+        if let Some(sound) = self.recent.get(&same) {
+            return self.again(*sound);
+        }
+        let folder = self.proc_root.join(process.pid.to_string());
+        let cgroup = control_group(&folder);
+        let who = (process.comm.clone(), process.exe.clone(), cgroup.clone());
         let key = (denial.call, denial.effect, who);
-        if self.seen.contains(&key) {
-            return;
+        if let Some(sound) = self.seen.get(&key).copied() {
+            self.recent.insert(same, sound);
+            return self.again(sound);
         }
         if self.seen.len() >= SOUNDS_MAX {
             self.lost();
             return;
         }
-        self.seen.insert(key);
         denial.process.parent = cgroup.as_deref().and_then(|own| parent(&folder, &self.proc_root, own));
         let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.sounds.push(Sound { denial, cgroup });
+        self.seen.insert(key, heard.sounds.len());
+        self.recent.insert(same, heard.sounds.len());
+        heard.sounds.push(Sound { denial, cgroup, count: 1 });
         self.shared.bell.notify_all();
+    }
+
+    /// One that was heard before.
+    fn again(&self, sound: usize) {
+        let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sound) = heard.sounds.get_mut(sound) {
+            sound.count += 1;
+        }
     }
 }
 

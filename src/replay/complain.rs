@@ -2,11 +2,12 @@
 //! denies; the kernel lets such a call pass and writes a record, which the audit socket brings at once.
 
 use super::audit_socket::AuditSocket;
-use super::session::Session;
+use super::session::{Session, Watch};
 use super::{Engine, Observation, Replay, ReplayError};
 use crate::change::Approval;
 use crate::evidence::{Denial, Effect};
 use crate::policy::{Because, Filter, Policy};
+use crate::syscalls::Call;
 use std::collections::BTreeSet;
 
 /// `SystemCallLog=` came with this version. Before it, forbidden calls would pass unseen.
@@ -14,6 +15,10 @@ const SYSTEM_CALL_LOG_FROM: u32 = 247;
 
 /// A lossy replay is repeated this often without the calls found so far.
 const ROUNDS: usize = 3;
+
+/// One that floods the kernel's log is ended at once and repeated without them, this often: each time it is known of
+/// at least one more call.
+const FLOODS: usize = 16;
 
 /// Run the unit in complain mode.
 pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, ReplayError> {
@@ -25,33 +30,46 @@ pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observatio
     let mut found: Vec<Denial> = Vec::new();
     let mut known = BTreeSet::new();
     let mut notes = Vec::new();
-    let mut round = 1;
+    let mut round = 0;
     loop {
-        let mut observation = once(replay, relax, &known, approved)?;
+        round += 1;
+        let Round { mut observation, floods } = once(replay, relax, &known, approved)?;
         found.append(&mut observation.denials);
         let architecture_kill = found.iter().any(|d| {
             matches!(replay.policy.decide(d.call).because, Because::Architecture(_))
                 && d.effect == Effect::Killed
         });
-        let again = if architecture_kill && !relax {
+        let why = if architecture_kill && !relax {
             relax = true;
-            notes.push(
-                "repeated with other architectures let in, because one of their calls ended it".to_owned(),
-            );
-            true
+            Some("with other architectures let in, because one of their calls ended it".to_owned())
+        } else if !floods.is_empty() && round < FLOODS {
+            let watched = observation.watched.as_secs_f32();
+            let calls =
+                floods.iter().map(|(call, count)| format!("{call} ({count} times in {watched:.1} s)"));
+            let calls = crate::plan::list(calls.collect::<BTreeSet<_>>());
+            Some(format!("without the calls found so far, because it floods the kernel's log with {calls}"))
         } else if observation.lossy && round < ROUNDS {
-            known.extend(found.iter().filter_map(|d| d.call.name()).map(str::to_owned));
-            notes.push("repeated without the calls found so far, because records were lost".to_owned());
-            true
+            Some("without the calls found so far, because records were lost".to_owned())
         } else {
-            false
+            None
         };
-        if !again || replay.interrupt.raised() {
+        let Some(why) = why.filter(|_| !replay.interrupt.raised()) else {
             notes.append(&mut observation.notes);
+            observation.lossy |= !floods.is_empty();
             return Ok(Observation { denials: found, notes, ..observation });
+        };
+        if observation.lossy || !floods.is_empty() {
+            known.extend(found.iter().filter_map(|d| d.call.name()).map(str::to_owned));
         }
-        round += 1;
+        notes.push(format!("repeated {why}"));
     }
+}
+
+/// What one run showed.
+struct Round {
+    observation: Observation,
+    /// The calls of which it made so many that it was ended before its time, and how many.
+    floods: Vec<(Call, u64)>,
 }
 
 fn once(
@@ -59,23 +77,23 @@ fn once(
     relax: bool,
     known: &BTreeSet<String>,
     approved: &Approval,
-) -> Result<Observation, ReplayError> {
+) -> Result<Round, ReplayError> {
     let mut socket = AuditSocket::open(&replay.proc_root)?;
     socket.check(&replay.proc_root)?;
     let text = drop_in(replay.policy, relax, known);
     let session = Session::begin(replay.manager, &replay.unit.name, replay.status, &text, approved)?;
-    let (outcome, watched) = session.run(replay.observe, replay.interrupt)?;
+    let floods = || socket.floods(|cgroup| replay.owns(cgroup));
+    let watched = session.run(Watch { enough: &|| !floods().is_empty(), ..replay.watch() })?;
+    let floods = floods();
+    if !floods.is_empty() {
+        session.stop()?; // else the end of what was heard would not come
+    }
     let heard = socket.close();
     session.end()?;
-    Ok(Observation {
-        engine: Engine::Log,
-        denials: replay.denials(&heard, &BTreeSet::new()),
-        outcome,
-        watched,
-        lossy: heard.lossy,
-        notes: Vec::new(),
-        log: Vec::new(),
-    })
+    let mut observation = Observation::of(Engine::Log, watched);
+    observation.denials = replay.denials(&heard, &BTreeSet::new());
+    observation.lossy = heard.lossy;
+    Ok(Round { observation, floods })
 }
 
 /// The drop-in for complain mode: log what the policy denies, except what is known already.

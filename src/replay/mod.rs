@@ -2,19 +2,27 @@
 //! forbidden calls do.
 
 mod audit_socket;
+mod audit_status;
+mod check;
 mod complain;
 pub mod local;
 pub mod session;
+mod settings;
 mod traced;
+mod trial;
 
 pub use audit_socket::{AuditSocket, Heard, Sound};
+pub use check::{Check, CheckResult, Checking};
+pub use trial::{Trial, Trials};
 
 use crate::change::Approval;
 use crate::evidence::{Attribution, Denial, Process, Untrusted, gather};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, ManagerError, UnitStatus};
 use crate::policy::Policy;
+use crate::policy::relax::Relaxations;
 use crate::root::Root;
+use crate::syscalls::Call;
 use crate::unit::Unit;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,6 +42,8 @@ pub struct Replay<'a> {
     pub status: &'a UnitStatus,
     /// How long to watch it.
     pub observe: Duration,
+    /// The user's own idea of "it works".
+    pub check: Option<&'a Check>,
     /// Ends the waiting.
     pub interrupt: &'a Interrupt,
     /// The proc folder in which the process IDs of kernel records are found: `/proc`, or in a PID namespace
@@ -41,9 +51,21 @@ pub struct Replay<'a> {
     pub proc_root: PathBuf,
     /// Let calls of other architectures in as well, because one of them is known to be made.
     pub relax_architectures: bool,
+    /// Have strace print the stacks of denied calls.
+    pub blame: bool,
 }
 
 impl Replay<'_> {
+    /// How the unit is watched.
+    pub(crate) fn watch(&self) -> session::Watch<'_> {
+        session::Watch {
+            observe: self.observe,
+            check: self.check,
+            interrupt: self.interrupt,
+            enough: &|| false,
+        }
+    }
+
     /// Whether a control group is the unit's, or below it.
     #[must_use]
     pub fn owns(&self, cgroup: &str) -> bool {
@@ -115,7 +137,8 @@ fn names_service(cgroup: &str, name: &str) -> bool {
 /// Which engine to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Via {
-    /// Complain mode where the kernel's records arrive, else strace.
+    /// Complain mode where the kernel's records arrive, else strace; strace as well where that leaves a failure
+    /// unexplained that another setting may be the cause of.
     Auto,
     /// Complain mode: the kernel lets forbidden calls pass and logs them.
     Log,
@@ -163,11 +186,38 @@ pub enum ReplayError {
     Manager(#[from] ManagerError),
 }
 
+/// Whether a replay of a unit begins with strace: where that is asked for, or where stacks are and it prints them.
+#[must_use]
+pub fn takes_strace(unit: &Unit, via: Via, blame: bool) -> bool {
+    via == Via::Strace || (via == Via::Auto && blame && traced::prints_stacks(unit).is_ok())
+}
+
 /// Replay a unit under the manager.
 pub fn observe(replay: &Replay, via: Via, approved: &Approval) -> Result<Observation, ReplayError> {
+    let mut observation = observe_via(replay, via, approved)?;
+    if replay.blame
+        && !observation.denials.is_empty()
+        && observation.denials.iter().all(|d| d.stack.is_empty())
+    {
+        let why = match (observation.engine, traced::prints_stacks(replay.unit)) {
+            (_, Err(error)) => error.to_string(),
+            (Engine::Strace, Ok(())) => "strace printed none".to_owned(),
+            _ => "complain mode has none (--via strace has)".to_owned(),
+        };
+        observation.notes.push(format!("no stacks were seen: {why}"));
+    }
+    Ok(observation)
+}
+
+fn observe_via(replay: &Replay, via: Via, approved: &Approval) -> Result<Observation, ReplayError> {
     match via {
         Via::Log => complain::observe(replay, approved),
         Via::Strace => traced::observe(replay, approved),
+        Via::Auto if takes_strace(replay.unit, via, replay.blame) => traced::observe(replay, approved),
+        Via::Auto if !replay.leaves_records() => match traced::observe(replay, approved) {
+            Err(ReplayError::NoStrace(_)) => complain::observe(replay, approved),
+            other => other,
+        },
         Via::Auto => match complain::observe(replay, approved) {
             Err(ReplayError::NoAudit(why)) => {
                 let mut observation = match traced::observe(replay, approved) {
@@ -181,9 +231,55 @@ pub fn observe(replay: &Replay, via: Via, approved: &Approval) -> Result<Observa
                     .push(format!("strace was taken, because complain mode cannot be had: {why}"));
                 Ok(observation)
             }
+            Ok(logged) if replay.settings_may_be_to_blame(&logged) => look_closer(replay, logged, approved),
             other => other,
         },
     }
+}
+
+impl Replay<'_> {
+    /// Whether the unit has a setting whose denials the kernel can be had to log.
+    fn leaves_records(&self) -> bool {
+        self.policy.filter.exists()
+            || self.policy.architectures.is_some()
+            || self.policy.restrictions.is_empty()
+    }
+
+    /// Whether a unit fails although every call that leaves a record was let through, and has settings whose denials
+    /// leave none.
+    fn settings_may_be_to_blame(&self, logged: &Observation) -> bool {
+        !logged.works() && !self.policy.restrictions.is_empty() && !self.interrupt.raised()
+    }
+}
+
+/// Replay under strace as well, which sees what the settings beside `SystemCallFilter=` deny.
+fn look_closer(
+    replay: &Replay,
+    mut logged: Observation,
+    approved: &Approval,
+) -> Result<Observation, ReplayError> {
+    let names: BTreeSet<&str> = replay.policy.restrictions.iter().map(|r| r.token.setting).collect();
+    let names = crate::plan::list(names.iter().map(|name| format!("{name}=")));
+    let traced = match traced::observe(replay, approved) {
+        Err(ReplayError::NoStrace(why)) => {
+            logged.notes.push(format!("what {names} deny was not seen, because strace cannot do it: {why}"));
+            return Ok(logged);
+        }
+        other => other?,
+    };
+    logged
+        .notes
+        .push(format!("strace was taken as well, because it fails all the same: it sees what {names} deny"));
+    let known: BTreeSet<_> = logged.denials.iter().map(|d| (d.call, d.process.comm.clone())).collect();
+    let new = |d: &Denial| d.raw_arguments.is_some() || !known.contains(&(d.call, d.process.comm.clone()));
+    logged.denials.extend(traced.denials.into_iter().filter(new));
+    logged.notes.extend(traced.notes);
+    Ok(Observation {
+        lossy: logged.lossy || traced.lossy,
+        denials: logged.denials,
+        notes: logged.notes,
+        ..traced
+    })
 }
 
 /// How a replay sees forbidden calls.
@@ -218,14 +314,70 @@ pub struct Observation {
     pub denials: Vec<Denial>,
     /// What the unit did.
     pub outcome: Outcome,
+    /// What the user's own check said, where there is one.
+    pub check: Option<CheckResult>,
+    /// Processes that were refused a call and ended badly then; nothing where that cannot be seen.
+    pub casualties: Option<Vec<Casualty>>,
     /// How long it was watched.
     pub watched: Duration,
+    /// When the watch ended, in microseconds since the epoch.
+    pub ended: u64,
     /// Whether records were lost, so that a call may be missing.
     pub lossy: bool,
     /// What a reader should know: what could not be imitated or seen, why this engine was taken.
     pub notes: Vec<String>,
     /// The last lines that the unit's processes wrote, where unitfix ran them itself.
     pub log: Vec<Untrusted>,
+    /// What had to be relaxed of the settings beside `SystemCallFilter=` for the unit to work, and was in the last run;
+    /// nothing: what they deny could not be seen.
+    pub settings: Option<Relaxations>,
+}
+
+impl Observation {
+    /// An observation of a unit that was watched, of whose calls nothing is known yet.
+    pub(crate) fn of(engine: Engine, watched: session::Watched) -> Self {
+        Observation {
+            engine,
+            denials: Vec::new(),
+            outcome: watched.outcome,
+            check: watched.check,
+            casualties: None,
+            watched: watched.time,
+            ended: watched.ended,
+            lossy: false,
+            notes: Vec::new(),
+            log: Vec::new(),
+            settings: None,
+        }
+    }
+
+    /// Whether the unit works, by its state and the user's check.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.outcome.healthy() && self.check.as_ref().is_none_or(CheckResult::passed)
+    }
+}
+
+/// A process that was refused a call and then ended badly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Casualty {
+    /// The process.
+    pub process: Process,
+    /// The call that it was refused last.
+    pub call: Call,
+    /// How it ended; nothing: that cannot be seen here.
+    pub exit: Option<Exit>,
+}
+
+impl fmt::Display for Casualty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, which was refused {}, ", self.process.comm, self.call)?;
+        match self.exit {
+            Some(Exit::Status(status)) => write!(f, "ended with status {status}"),
+            Some(signal) => write!(f, "was {signal}"),
+            None => f.write_str("may have failed for it, which cannot be seen here"),
+        }
+    }
 }
 
 /// What the unit did while it was watched.

@@ -1,37 +1,107 @@
 //! The `strace` engine: the commands of the unit run under strace, with the filter reset. Gives arguments, and
 //! works where there is no kernel audit.
 
-use super::session::Session;
+use super::session::{Session, Watch, Watched};
+use super::settings::Search;
 use super::{Engine, Observation, Replay, ReplayError, Users};
-use crate::change::Approval;
+use crate::blame;
+use crate::change::{Approval, own_folder};
 use crate::evidence::strace;
-use crate::policy::{Filter, Policy};
+use crate::policy::relax::Relaxations;
+use crate::policy::{Filter, Policy, Restriction, errno_name};
+use crate::root::Root;
+use crate::syscalls::Arch;
+use crate::system_program;
+use crate::trust;
 use crate::unit::exec::{Command, Stage};
 use crate::unit::{Unit, UnitName};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{self, BufReader};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Where strace is looked for.
-const PLACES: [&str; 3] = ["/usr/bin/strace", "/bin/strace", "/usr/local/bin/strace"];
+/// Where strace is, if the administrator has put one of his own there.
+const LOCAL: &str = "/usr/local/bin/strace";
 
 /// Calls that tell which program a process runs and who its parent is.
 const LINEAGE: [&str; 6] = ["clone", "clone3", "execve", "execveat", "fork", "vfork"];
 
-/// Run the unit under strace.
+/// Run the unit under strace, and again with settings relaxed that keep it from working.
 pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, ReplayError> {
+    let search = Search { policy: replay.policy, unit: replay.unit, interrupt: replay.interrupt };
+    search.run(|relaxed| once(replay, relaxed, approved))
+}
+
+fn once(replay: &Replay, relaxed: &Relaxations, approved: &Approval) -> Result<Observation, ReplayError> {
     let strace = possible(replay.unit)?;
-    let folder = Folder::make(&replay.unit.name)?;
-    let (text, programs) = drop_in(replay.unit, replay.policy, strace, &folder.0);
+    let folder = Folder::make(replay.unit)?;
+    let unwinder = replay.blame.then(|| blame::traced::unwinder(&strace)).flatten();
+    let injected = Injected { relaxed, refused: &BTreeMap::new(), stacks: unwinder.is_some() };
+    let (text, programs) = drop_in(replay.unit, replay.policy, &strace, &folder.0, &injected);
     let session = Session::begin(replay.manager, &replay.unit.name, replay.status, &text, approved)?;
-    let (outcome, watched) = session.run(replay.observe, replay.interrupt)?;
-    let owners = Users::of(replay.unit);
+    let watched = session.run(Watch { enough: &|| folder.is_full(), ..replay.watch() })?;
     session.end()?; // ends the tracers too, so that their files are whole
-    let mut denials = Vec::new();
-    let mut notes = Vec::new();
-    let mut lossy = false;
+    let mut observation = read(replay, &folder, &programs, watched)?;
+    let Some(unwinder) = unwinder else { return Ok(observation) };
+    let mut known = blame::Known::default();
+    for denial in &mut observation.denials {
+        blame::traced::name(&mut denial.stack, unwinder, &Root::default(), &mut known);
+    }
+    if replay.policy.architectures.is_some() {
+        let note = "for the stacks, calls of other architectures were not looked for";
+        observation.notes.push(note.to_owned());
+    }
+    Ok(observation)
+}
+
+/// What a trial under strace needs, in which strace refuses calls in the place of the filter.
+pub(super) struct Refusing {
+    folder: Folder,
+    programs: Vec<String>,
+    /// The runtime drop-in.
+    pub(super) text: String,
+}
+
+impl Refusing {
+    /// Prepare it: `lines` is what is tried besides, `refused` says which calls fail with which errno.
+    pub(super) fn new(
+        replay: &Replay,
+        lines: &str,
+        refused: &BTreeMap<String, u16>,
+    ) -> Result<Self, ReplayError> {
+        let strace = possible(replay.unit)?;
+        let folder = Folder::make(replay.unit)?;
+        let injected = Injected { relaxed: &Relaxations::default(), refused, stacks: false };
+        let (wrapped, programs) = drop_in(replay.unit, replay.policy, &strace, &folder.0, &injected);
+        Ok(Refusing { folder, programs, text: format!("{lines}\n{wrapped}") })
+    }
+
+    /// Whether strace has written all that it may.
+    pub(super) fn is_full(&self) -> bool {
+        self.folder.is_full()
+    }
+
+    /// Read what strace saw, once the tracers have ended.
+    pub(super) fn read(&self, replay: &Replay, watched: Watched) -> Result<Observation, ReplayError> {
+        read(replay, &self.folder, &self.programs, watched)
+    }
+}
+
+fn read(
+    replay: &Replay,
+    folder: &Folder,
+    programs: &[String],
+    watched: Watched,
+) -> Result<Observation, ReplayError> {
+    let owners = Users::of(replay.unit);
+    let mut observation = Observation::of(Engine::Strace, watched);
+    if folder.is_full() {
+        observation.lossy = true;
+        observation
+            .notes
+            .push(format!("ended early, because strace wrote more than {} MiB", TRACE_MAX >> 20));
+    }
     for (number, program) in programs.iter().enumerate() {
         let Some(file) = folder.open(number, &owners).map_err(ReplayError::Trace)? else {
             continue; // this command did not run
@@ -39,19 +109,24 @@ pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observatio
         let program = Some(Path::new(program));
         let read =
             strace::denials(BufReader::new(file), replay.policy, program).map_err(ReplayError::Trace)?;
-        lossy |= read.not_understood_total > 0 || read.kept.uncounted > 0;
-        denials.extend(read.kept.denials);
+        observation.lossy |= read.not_understood_total > 0 || read.kept.uncounted > 0;
+        observation.denials.extend(read.kept.denials);
+        // what ended later was stopped with the unit
+        let while_watched = |time: &Option<u64>| time.is_none_or(|time| time <= observation.ended);
+        let casualties = read.casualties.into_iter().filter(|(time, _)| while_watched(time));
+        observation.casualties.get_or_insert_default().extend(casualties.map(|(_, casualty)| casualty));
         for (name, count) in read.unknown_calls {
-            notes.push(format!("strace saw a call that unitfix does not know: {name}, {count} times"));
+            let note = format!("strace saw a call that unitfix does not know: {name}, {count} times");
+            observation.notes.push(note);
         }
     }
-    Ok(Observation { engine: Engine::Strace, denials, outcome, watched, lossy, notes, log: Vec::new() })
+    Ok(observation)
 }
 
 /// Whether the unit can run under strace at all: the program to take, or why not.
-fn possible(unit: &Unit) -> Result<&'static Path, ReplayError> {
+fn possible(unit: &Unit) -> Result<PathBuf, ReplayError> {
     let refused = |why: &str| Err(ReplayError::NoStrace(why.to_owned()));
-    let Some(strace) = PLACES.iter().map(Path::new).find(|p| p.is_file()) else {
+    let Some(strace) = system_program::find("strace").or_else(local) else {
         return refused("strace is not installed (apt install strace)");
     };
     if let Some(setting) =
@@ -66,38 +141,56 @@ fn possible(unit: &Unit) -> Result<&'static Path, ReplayError> {
     if shell { refused("a command with the prefix | cannot be wrapped") } else { Ok(strace) }
 }
 
-/// Where strace's output goes.
-const FOLDERS: &str = "/run/unitfix";
+/// The administrator's own strace; on some systems others than root can write there.
+fn local() -> Option<PathBuf> {
+    let root = Root::default();
+    let file = root.open_file(Path::new(LOCAL)).ok()?;
+    trust::file(&root, Path::new(LOCAL), &file).ok().map(|()| LOCAL.into())
+}
 
-/// How the names of the folders of a unit begin; what follows has no dash.
-fn prefix(unit: &UnitName) -> String {
-    format!("trace-{unit}-")
+/// Whether strace can print the stacks of this unit's calls, or why not.
+pub(super) fn prints_stacks(unit: &Unit) -> Result<(), ReplayError> {
+    let without = "this one was built without stack traces (`strace -V` tells)";
+    let unwinder = blame::traced::unwinder(&possible(unit)?);
+    unwinder.map(drop).ok_or_else(|| ReplayError::NoStrace(without.to_owned()))
+}
+
+/// Where strace's output goes.
+const FOLDERS: &str = "/run/unitfix/trace";
+
+/// Where the folders of a unit's replays are.
+pub(super) fn folders(unit: &UnitName) -> PathBuf {
+    Path::new(FOLDERS).join(unit.as_str())
 }
 
 /// Take away the folders that a run which was killed left behind. Only for who holds the unit's lock.
 pub(super) fn clean_up(unit: &UnitName) {
-    let prefix = prefix(unit);
-    for entry in std::fs::read_dir(FOLDERS).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let rest = name.to_str().and_then(|name| name.strip_prefix(&prefix));
-        if rest.is_some_and(|rest| !rest.contains('-')) {
-            let _ = std::fs::remove_dir_all(entry.path()); // in /run: gone at the next boot at the latest
-        }
-    }
+    let _ = std::fs::remove_dir_all(folders(unit)); // in /run: gone at the next boot at the latest
 }
 
-/// A folder that every user may write to, so that strace can write whatever user it runs as. Gone when dropped.
+/// So much may be written there, in bytes: it is memory, and a call in a hot loop would fill it.
+const TRACE_MAX: u64 = 64 << 20;
+
+/// A folder in which strace can write whatever user it runs as. Gone when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
-    fn make(unit: &UnitName) -> Result<Self, ReplayError> {
+    fn make(unit: &Unit) -> Result<Self, ReplayError> {
         let make = || -> io::Result<PathBuf> {
-            std::fs::create_dir_all(FOLDERS)?;
-            let path = tempfile::Builder::new().prefix(&prefix(unit)).tempdir_in(FOLDERS)?.keep();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1733))?;
+            let folders = folders(&unit.name);
+            own_folder(&folders)?;
+            let path = tempfile::Builder::new().prefix("run-").tempdir_in(&folders)?.keep();
+            // where strace runs as root, nobody else may put a link in its way
+            let mode = if runs_as_another(unit) { 0o1733 } else { 0o700 };
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
             Ok(path)
         };
         make().map(Folder).map_err(ReplayError::Trace)
+    }
+
+    fn is_full(&self) -> bool {
+        let files = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        files.filter_map(|file| Some(file.metadata().ok()?.len())).sum::<u64>() > TRACE_MAX
     }
 
     fn path(folder: &Path, number: usize) -> PathBuf {
@@ -126,22 +219,53 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0); // in /run: gone at the next boot at the latest
+        if let Some(folders) = self.0.parent() {
+            let _ = std::fs::remove_dir(folders); // unless there is another one in it
+        }
     }
 }
 
+/// How a run under strace differs from the unit.
+struct Injected<'a> {
+    /// What is relaxed of the settings beside `SystemCallFilter=`.
+    relaxed: &'a Relaxations,
+    /// The calls that strace lets fail, each with its errno.
+    refused: &'a BTreeMap<String, u16>,
+    /// Whether it prints the stack of each call.
+    stacks: bool,
+}
+
 /// The drop-in that wraps every command which the filter applies to, and the programs of those commands.
-fn drop_in(unit: &Unit, policy: &Policy, strace: &Path, folder: &Path) -> (String, Vec<String>) {
+fn drop_in(
+    unit: &Unit,
+    policy: &Policy,
+    strace: &Path,
+    folder: &Path,
+    injected: &Injected,
+) -> (String, Vec<String>) {
     let mut text = String::from(
         "# Written by unitfix for a replay; it is taken away when the replay ends.\n\
          [Service]\nSystemCallFilter=\nSystemCallLog=\nSystemCallArchitectures=\n",
     );
+    for line in injected.relaxed.text() {
+        let _ = writeln!(text, "{line}");
+    }
     if has_mount_namespace(unit) {
         let _ = writeln!(text, "BindPaths={}", folder.display());
     }
     if implies_no_new_privileges(unit) {
         text.push_str("NoNewPrivileges=yes\n");
     }
-    let fast = if unit.flag("NoNewPrivileges") { " --seccomp-bpf" } else { "" };
+    // what a filter denies, strace's own would not see
+    let blind = policy.restrictions.iter().any(|restriction| restriction.filters);
+    let fast = if unit.flag("NoNewPrivileges") && !blind { " --seccomp-bpf" } else { "" };
+    // how processes end is told with one q less
+    let quiet = if injected.refused.is_empty() { "-qq" } else { "-q" };
+    let inject: String = injected.refused.iter().fold(String::new(), |mut out, (name, errno)| {
+        let _ = write!(out, " -e inject={name}:error={}", errno_name(*errno));
+        out
+    });
+    let stacks = if injected.stacks { " -k" } else { "" };
     let mut programs = Vec::new();
     for stage in Stage::ALL.into_iter().filter(|stage| *stage != Stage::Reload) {
         let commands = unit.commands(stage);
@@ -157,11 +281,11 @@ fn drop_in(unit: &Unit, policy: &Policy, strace: &Path, folder: &Path) -> (Strin
             }
             let _ = writeln!(
                 text,
-                "{}={prefixes}{} -f -n -ttt -D -qq{fast} -s 64 -o {} -e trace={} -- {body}",
+                "{}={prefixes}{} -f -n -ttt -D {quiet} -X verbose{fast}{stacks} -s 64 -o {} -e trace={}{inject} -- {body}",
                 stage.key(),
                 strace.display(),
                 Folder::path(folder, programs.len()).display(),
-                traced(policy),
+                traced(policy, injected.stacks),
             );
             programs.push(command.program().to_owned());
         }
@@ -181,19 +305,32 @@ fn unwrapped(command: &Command) -> (String, String) {
     (command.prefix_text.replace('@', ""), format!("{}{arguments}", &command.text[..program]))
 }
 
-/// What strace has to show: the calls that the policy denies, and those that tell who is who. `?` lets names pass
-/// that strace does not know.
-fn traced(policy: &Policy) -> String {
-    if policy.architectures.is_some() {
+/// What strace has to show: the calls that the policy denies, by whatever setting, and those that tell who is who. `?`
+/// lets names pass that strace does not know.
+fn traced(policy: &Policy, stacks: bool) -> String {
+    // with `-k` strace unwinds the stack at every call that it traces, which a start of all calls would not survive
+    if policy.architectures.is_some() && !stacks {
         return "all".to_owned(); // any call of another architecture is one that is denied
     }
     let (_, shown) = policy.filter.shown();
     let names = shown.iter().map(|n| n.split(':').next().unwrap_or(n));
+    let restricted: BTreeSet<&str> = policy.restrictions.iter().flat_map(restricted).collect();
     let list = |names: BTreeSet<&str>| names.iter().map(|n| format!("?{n}")).collect::<Vec<_>>().join(",");
     match policy.filter {
-        Filter::Allow(_) => format!("!{}", list(names.filter(|n| !LINEAGE.contains(n)).collect())),
-        Filter::None | Filter::Deny(_) => list(names.chain(LINEAGE).collect()),
+        Filter::Allow(_) => {
+            let silent = names.filter(|n| !LINEAGE.contains(n) && !restricted.contains(n));
+            format!("!{}", list(silent.collect()))
+        }
+        Filter::None | Filter::Deny(_) => {
+            list(names.chain(LINEAGE).chain(restricted.iter().copied()).collect())
+        }
     }
+}
+
+/// The calls that a setting denies, for some arguments or for all, on any architecture.
+fn restricted(restriction: &Restriction) -> impl Iterator<Item = &str> {
+    let calls = |arch: &Arch| [true, false].map(|always| restriction.calls(*arch, always)).concat();
+    Arch::of_this_kernel().iter().flat_map(calls)
 }
 
 /// Settings that give a unit file systems of its own, in which the folder has to be brought in.
@@ -229,6 +366,25 @@ fn has_mount_namespace(unit: &Unit) -> bool {
 
 /// A filter on a service without CAP_SYS_ADMIN implies `NoNewPrivileges=`, which must not go with it.
 fn implies_no_new_privileges(unit: &Unit) -> bool {
-    let other_user = unit.text("User").is_some_and(|u| u != "root" && u != "0");
-    (other_user || unit.flag("DynamicUser")) && !unit.flag("NoNewPrivileges")
+    runs_as_another(unit) && !unit.flag("NoNewPrivileges")
+}
+
+/// Whether a unit runs as another user than root.
+fn runs_as_another(unit: &Unit) -> bool {
+    unit.flag("DynamicUser") || unit.text("User").is_some_and(|user| user != "root" && user != "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_strace_writes_is_bounded() {
+        let folder = Folder(tempfile::tempdir().unwrap().keep());
+        let file = std::fs::File::create(Folder::path(&folder.0, 0)).unwrap();
+        file.set_len(TRACE_MAX).unwrap(); // without blocks on disk
+        assert!(!folder.is_full());
+        std::fs::write(Folder::path(&folder.0, 1), "x").unwrap();
+        assert!(folder.is_full());
+    }
 }

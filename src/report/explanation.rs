@@ -3,8 +3,9 @@
 use super::fill::{fill, fill_from};
 use super::people::{People, caret};
 use crate::explain::{
-    CallRow, Explanation, Fallback, GroupRow, Kind, Level, Next, RecordRow, Topic, VerdictRow,
+    CallRow, Explanation, Fallback, GroupRow, Kind, Next, RecordRow, RiskRow, Topic, VerdictRow,
 };
+use crate::rules::Tier;
 use crate::syscalls::Arch;
 use console::style;
 use jiff::Timestamp;
@@ -171,10 +172,9 @@ impl People {
 
 fn call_rows(row: &CallRow) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
-    if let Some(lets) = &row.lets {
-        rows.push(("power", format!("lets a program {lets}")));
-    }
-    rows.push(("risk", format!("{}: {}", level(row.risk.level), row.risk.because)));
+    let lets = row.lets.as_ref().unwrap_or(&row.risk.risk.lets);
+    rows.push(("power", format!("lets a program {lets}")));
+    rows.push(("risk", risk(&row.risk)));
     if !row.callers.is_empty() {
         rows.push(("callers", row.callers.join("; ")));
     }
@@ -203,8 +203,8 @@ fn soft_rows(rows: &[Fallback]) -> String {
     let mut out: Vec<(&str, Vec<&str>)> = Vec::new();
     for row in rows {
         match out.iter_mut().find(|(then, _)| *then == row.then) {
-            Some((_, errnos)) => errnos.push(row.errno),
-            None => out.push((row.then, vec![row.errno])),
+            Some((_, errnos)) => errnos.push(&row.errno),
+            None => out.push((&row.then, vec![&row.errno])),
         }
     }
     let lines = out.into_iter().map(|(then, errnos)| format!("{}: {then}", errnos.join(", ")));
@@ -225,12 +225,17 @@ fn on_architectures(things: impl Iterator<Item = (String, Arch)>) -> String {
     if text.is_empty() { "none on the architectures that unitfix knows".to_owned() } else { text }
 }
 
-fn level(level: Level) -> String {
-    match level {
-        Level::High => style(level.word()).red().bold().to_string(),
-        Level::Some | Level::Unusual => style(level.word()).yellow().to_string(),
-        Level::None | Level::Low => style(level.word()).green().to_string(),
-    }
+fn risk(row: &RiskRow) -> String {
+    let tier = row.risk.tier;
+    let word = match tier {
+        _ if row.risk.high => style(format!("high, {}", tier.word())).red().bold(),
+        Tier::System | Tier::ProcessControl => style(tier.word().to_owned()).yellow(),
+        Tier::Harmless => style(tier.word().to_owned()).green(),
+        _ => style(tier.word().to_owned()),
+    };
+    let source = if row.risk.source.is_empty() { String::new() } else { format!("; {}", row.risk.source) };
+    let asked = if row.risk.high { "unitfix never allows it without being told so; " } else { "" };
+    format!("{word}: {asked}{}{source}", row.because)
 }
 
 fn group_rows(row: &GroupRow) -> Vec<(&'static str, String)> {

@@ -10,8 +10,8 @@ pub(super) fn fill(text: &str, columns: usize, indent: &str) -> String {
 /// The same, behind a head that is there already.
 pub(super) fn fill_from(head: &str, text: &str, columns: usize, indent: &str) -> String {
     let mut out = head.to_owned();
-    let mut at = measure_text_width(head);
-    let mut fresh = true;
+    let mut at = measure_text_width(head.trim_start_matches('\n'));
+    let mut fresh = true; // nothing to part the word from
     for word in text.split_whitespace() {
         let width = measure_text_width(word);
         if !fresh && at + 1 + width > columns {

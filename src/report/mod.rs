@@ -1,19 +1,26 @@
 //! The report: what a run found and did, as one value, from which people's text and `--json` are both made.
 
+mod blame;
 mod explanation;
 mod fill;
+mod message;
 pub mod output;
 mod people;
 mod policy;
+mod repair;
 
+pub use blame::PackageRow;
+pub use message::{CommitMessage, author};
 pub use people::People;
 pub use policy::{Asked, Lint, PolicyPage, parse_call};
+pub use repair::{CandidateRow, Look, RepairRow};
 
+use crate::blame::Stack;
 use crate::change::{Diff, FileChange};
 use crate::evidence::{Effect, Sighting, Untrusted};
 use crate::finding::{Code, Finding, Severity};
-use crate::plan::Plan;
-use crate::policy::{Because, Decision, Policy};
+use crate::policy::relax::Relaxation;
+use crate::policy::{Action, Because, Decision, Policy};
 use crate::replay::{Observation, Outcome};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -46,6 +53,8 @@ pub struct Report {
     pub diff: Option<String>,
     /// The same as data.
     pub files: Vec<FileChange>,
+    /// The repair as a patch of the unit file, if `--patch` asked for one; what is not UTF-8 in it is replaced.
+    pub patch: Option<String>,
     /// What the proof or the verification showed.
     pub verdict: Option<String>,
     /// How the run ended.
@@ -81,6 +90,14 @@ pub struct DenialRow {
     pub attributed_because: Option<&'static str>,
     /// The arguments, where strace saw them.
     pub arguments: Vec<String>,
+    /// The setting beside `SystemCallFilter=` that let it fail, if one did.
+    pub setting: Option<&'static str>,
+    /// What had called what, innermost first, with `--blame`.
+    #[serde(skip_serializing_if = "Stack::is_empty")]
+    pub stack: Stack,
+    /// The package that owns the program, with `--blame`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<PackageRow>,
     /// What the policy does with the call: `kills`, `fails with EPERM`.
     pub policy: String,
     /// The token that decided.
@@ -141,23 +158,6 @@ pub struct ReplayRow {
     pub notes: Vec<String>,
 }
 
-/// A repair.
-#[derive(Clone, Debug, Serialize)]
-pub struct RepairRow {
-    /// In words.
-    pub words: String,
-    /// The calls it allows.
-    pub calls: Vec<String>,
-    /// The architectures it lets in.
-    pub architectures: Vec<crate::syscalls::Arch>,
-    /// Those of the calls that hand over the system, with what each lets a program do.
-    pub high_risk: Vec<(String, String)>,
-    /// Denied calls that no setting of this system can let in.
-    pub inexpressible: Vec<String>,
-    /// Calls that the author lets fail on purpose, left as they are.
-    pub soft: Vec<String>,
-}
-
 impl Report {
     /// An empty report on a unit.
     #[must_use]
@@ -174,6 +174,7 @@ impl Report {
             repair: None,
             diff: None,
             files: Vec::new(),
+            patch: None,
             verdict: None,
             ending: String::new(),
             exit_status: 0,
@@ -186,7 +187,20 @@ impl DenialRow {
     #[must_use]
     pub fn new(sighting: &Sighting, policy: &Policy) -> Self {
         let denial = &sighting.denial;
-        let decision = policy.decide(denial.call);
+        let decision = match (denial.restricted_by(policy), denial.effect) {
+            (Some(token), Effect::Failed(errno)) => {
+                Decision { action: Action::Errno(errno), because: Because::Restricted(token) }
+            }
+            _ => policy.decide(denial.call),
+        };
+        let mut decided_by = TokenRow::of(&decision, denial.call);
+        let setting = match &decision.because {
+            Because::Restricted(token) => Some(token.setting),
+            _ => None,
+        };
+        if let (Some(row), Some(setting)) = (&mut decided_by, setting) {
+            row.words = format!("{setting}= makes {} fail with {}", denial.call, errno_of(decision.action));
+        }
         DenialRow {
             call: denial.call.to_string(),
             number: denial.call.number,
@@ -204,9 +218,20 @@ impl DenialRow {
             last: sighting.last,
             attributed_because: denial.attribution.as_ref().map(crate::evidence::Attribution::reason),
             arguments: denial.arguments.clone(),
+            setting,
+            stack: denial.stack.clone(),
+            package: None,
             policy: decision.action.to_string(),
-            decided_by: TokenRow::of(&decision, denial.call),
+            decided_by,
         }
+    }
+}
+
+/// The errno of a denial that is one.
+fn errno_of(action: Action) -> String {
+    match action {
+        Action::Errno(number) => crate::policy::errno_name(number),
+        other => other.to_string(),
     }
 }
 
@@ -230,6 +255,13 @@ impl TokenRow {
             Because::NoFilter | Because::Unknown | Because::WriteAlways => String::new(),
         };
         Some(TokenRow { words, ..TokenRow::place(&token.span) })
+    }
+
+    /// The token of another setting that is relaxed.
+    #[must_use]
+    pub fn of_setting(relaxation: &Relaxation) -> Self {
+        let words = format!("{}= forbids it", relaxation.setting);
+        TokenRow { words, ..TokenRow::place(&relaxation.token.span) }
     }
 
     /// `path:line:column`, as compilers print it.
@@ -323,24 +355,6 @@ impl From<&Observation> for ReplayRow {
 
 fn outcome_words(outcome: &Outcome) -> String {
     Untrusted::new(outcome.to_string()).to_string()
-}
-
-impl From<&Plan> for RepairRow {
-    fn from(plan: &Plan) -> Self {
-        RepairRow {
-            words: plan.words(),
-            calls: plan.needs.calls.iter().cloned().collect(),
-            architectures: plan.needs.architectures.iter().copied().collect(),
-            high_risk: plan.high_risk.clone(),
-            inexpressible: plan
-                .needs
-                .inexpressible
-                .iter()
-                .map(|call| format!("{call} ({})", call.arch))
-                .collect(),
-            soft: plan.needs.soft.iter().cloned().collect(),
-        }
-    }
 }
 
 impl Report {

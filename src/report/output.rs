@@ -1,15 +1,97 @@
 //! Results go to standard output and messages to standard error. A reader that went away, or a terminal that was
 //! closed, is no reason to stop half-way: `println!` would panic.
+//!
+//! Whatever a unit, a log, a file name or another program could smuggle into a text, no terminal is sent it: words that
+//! are not trusted are escaped where they are taken in, and this is the last look at all of it.
 
+use super::fill::fill;
+use crate::evidence::disturbs;
+use std::borrow::Cow;
 use std::io::Write as _;
 
-/// Print a result, as it is.
+/// Print a result.
 pub fn result(text: &str) {
-    let mut out = std::io::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    result_bytes(harmless(text, console::colors_enabled()).as_bytes());
 }
 
-/// Print a message, as it is.
+/// Print a result that need not be UTF-8, as it is.
+pub fn result_bytes(bytes: &[u8]) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+/// Print a message.
 pub fn message(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let coloured = console::colors_enabled() || console::colors_enabled_stderr();
+    let _ = std::io::stderr().write_all(harmless(text, coloured).as_bytes());
+}
+
+/// Print a message of one paragraph, in lines no longer than a terminal's, where it goes to one.
+pub fn paragraph(text: &str) {
+    let size = console::Term::stderr().size_checked();
+    let columns = size.map_or(usize::MAX, |(_, columns)| usize::from(columns).min(80));
+    message(&fill(text, columns, ""));
+}
+
+/// A text with everything escaped that is not just shown, but for colours where there may be some.
+fn harmless(text: &str, coloured: bool) -> Cow<'_, str> {
+    if !text.chars().any(disturbs) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = colour(rest).filter(|_| coloured);
+        if length.is_none() && disturbs(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push_str(rest.get(..length.unwrap_or(c.len_utf8())).unwrap_or_default());
+        }
+        rest = rest.get(length.unwrap_or(c.len_utf8())..).unwrap_or_default();
+    }
+    out.into()
+}
+
+/// How long the colour is with which a text begins (SGR of console_codes(4)), if it begins with one.
+fn colour(text: &str) -> Option<usize> {
+    let numbers = text.strip_prefix("\u{1b}[")?;
+    let end = numbers.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    numbers.get(end..)?.starts_with('m').then_some("\u{1b}[".len() + end + "m".len())
+}
+
+/// A JSON text in which everything is escaped, as JSON has it, that a terminal would not just show.
+#[must_use]
+pub fn harmless_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if disturbs(c) {
+            let units = &mut [0; 2];
+            out.extend(c.encode_utf16(units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_colours_pass() {
+        let text = "\u{1b}[1;31mred\u{1b}[0m\t…\n\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\r\u{202e}é\u{7f}\u{1b}[31";
+        let rest = "\t…\n\\u{1b}[2J\\u{1b}]0;x\\u{7}\\u{9b}31m\\r\\u{202e}é\\u{7f}\\u{1b}[31";
+        assert_eq!(harmless(text, true), format!("\u{1b}[1;31mred\u{1b}[0m{rest}"));
+        assert_eq!(harmless(text, false), format!("\\u{{1b}}[1;31mred\\u{{1b}}[0m{rest}"));
+        assert!(matches!(harmless("plain – text\n", false), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn json_means_the_same() {
+        let value = serde_json::Value::from("\u{9b}31m\u{202e}\u{e0041}\u{7f}é\n");
+        let text = harmless_json(&value.to_string());
+        assert!(!text.chars().any(disturbs), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
 }

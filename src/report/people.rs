@@ -1,7 +1,8 @@
 //! The report as text for people: one part at a time, as it becomes known. Colours only repeat what words say.
 
 use super::fill::{fill, fill_from};
-use super::{DenialRow, FindingRow, RepairRow, ReplayRow, Report, TokenRow};
+use super::{DenialRow, FindingRow, ReplayRow, Report, TokenRow};
+use crate::finding::Finding;
 use console::style;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -27,6 +28,14 @@ impl Default for People {
 }
 
 impl People {
+    /// For text that goes to standard error, with its width and colours, because standard output is for something else.
+    #[must_use]
+    pub fn on_standard_error() -> Self {
+        console::set_colors_enabled(console::colors_enabled_stderr());
+        let size = console::Term::stderr().size_checked();
+        People { zone: TimeZone::system(), width: size.map_or(usize::MAX, |(_, columns)| columns.into()) }
+    }
+
     /// What was found: the unit's state, who was denied what, and the deciding lines.
     #[must_use]
     pub fn diagnosis(&self, report: &Report) -> String {
@@ -57,6 +66,20 @@ impl People {
         out
     }
 
+    /// A sentence in lines that fit the terminal.
+    #[must_use]
+    pub fn filled(&self, text: &str) -> String {
+        let body = text.trim_start_matches('\n');
+        let head = &text[..text.len() - body.len()];
+        fill_from(head, body, self.width, "")
+    }
+
+    /// Findings, each with its place.
+    #[must_use]
+    pub fn findings<'a>(&self, findings: impl IntoIterator<Item = &'a Finding>) -> String {
+        FindingRow::all(findings).iter().map(|row| finding_text(row, self.width)).collect()
+    }
+
     /// A table of denials, then the tokens that decided them.
     #[must_use]
     pub fn denials(&self, rows: &[DenialRow]) -> String {
@@ -76,6 +99,7 @@ impl People {
             if !row.arguments.is_empty() {
                 let _ = writeln!(out, "           {}({})", row.call, row.arguments.join(", "));
             }
+            out.push_str(&row.blame());
         }
         out + &decisions(rows, self.width)
     }
@@ -114,28 +138,6 @@ impl People {
         let mut out = format!("{calls}, {lost}; {}\n", row.outcome);
         for note in &row.notes {
             let _ = writeln!(out, "  note: {note}");
-        }
-        out
-    }
-
-    /// The repair in words.
-    #[must_use]
-    pub fn repair(&self, row: &RepairRow) -> String {
-        let mut out = format!("\n{} {}\n", style("Repair:").bold(), row.words);
-        for (call, lets) in &row.high_risk {
-            let _ = writeln!(out, "  {} {call} lets a program {lets}", style("high risk:").red().bold());
-        }
-        if !row.high_risk.is_empty() {
-            out.push_str(
-                "  A service that was fine and suddenly wants this may be compromised rather than broken: look at what\n  \
-                 was upgraded, and at who could have changed its program, before you say yes.\n",
-            );
-        }
-        if !row.inexpressible.is_empty() {
-            let _ = writeln!(out, "  no setting of this system can allow: {}", row.inexpressible.join(", "));
-        }
-        if !row.soft.is_empty() {
-            let _ = writeln!(out, "  left to fail softly, as the unit says: {}", row.soft.join(", "));
         }
         out
     }
@@ -186,7 +188,7 @@ fn decisions(rows: &[DenialRow], width: usize) -> String {
     seen.sort_by_key(|(token, _)| (&token.file, token.line, token.column));
     let mut out = String::new();
     for (token, calls) in seen {
-        let words = token.words.replacen(calls[0], &crate::plan::list(&calls), 1);
+        let words = replace_word(&token.words, calls[0], &crate::plan::list(&calls));
         let words = if calls.len() > 1 {
             words.replace(" is not ", " are not ").replace(" is named", " are named")
         } else {
@@ -196,6 +198,14 @@ fn decisions(rows: &[DenialRow], width: usize) -> String {
         out.push_str(&caret(token, "             ", &words, width));
     }
     out
+}
+
+/// A text with the first word that is this one replaced; `chown` is no word of `@chown`.
+fn replace_word(text: &str, word: &str, by: &str) -> String {
+    let words = text.split(' ').collect::<Vec<_>>();
+    let Some(at) = words.iter().position(|w| *w == word) else { return text.to_owned() };
+    let (before, after) = words.split_at(at);
+    [before, &[by], after.get(1..).unwrap_or_default()].concat().join(" ")
 }
 
 /// Names after a label; lists are not made wider than 80 columns, however wide the terminal is.

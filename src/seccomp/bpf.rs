@@ -8,15 +8,14 @@
 //! number and all arguments.
 
 use super::arguments;
-use crate::policy::{Action, Because, Decision, ForArguments, Policy};
+use crate::policy::{Action, Decision, ForArguments, Policy};
 use crate::syscalls::{Arch, Call};
 use libc::sock_filter;
 
 /// What the program answers for a call that the policy denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDenied {
-    /// A user notification: the supervisor decides. What other settings than the filter's own forbid, the kernel
-    /// refuses.
+    /// A user notification: the supervisor decides.
     Notify,
     /// What the policy says, by the kernel itself: an errno, or the death of the process.
     Enforce,
@@ -107,11 +106,10 @@ fn ranges(policy: &Policy, denied: OnDenied, audit_arch: u32) -> Vec<Range> {
 }
 
 fn encode(decision: &Decision, denied: OnDenied) -> u32 {
-    let notify = denied == OnDenied::Notify && !matches!(decision.because, Because::Restricted(_));
     match decision.action {
         Action::Allow => ALLOW,
         Action::Log => libc::SECCOMP_RET_LOG,
-        _ if notify => libc::SECCOMP_RET_USER_NOTIF,
+        _ if denied == OnDenied::Notify => libc::SECCOMP_RET_USER_NOTIF,
         Action::Errno(number) => libc::SECCOMP_RET_ERRNO | u32::from(number),
         Action::Kill => libc::SECCOMP_RET_KILL_PROCESS,
     }

@@ -1,16 +1,15 @@
 //! The kernel calls of seccomp and of starting a program under it that no safe crate carries.
 //!
 //! This is the one module with `unsafe` in it. Each function wraps one system call, keeps nothing, and can be
-//! checked by itself: seccomp(2), seccomp_unotify(2), execve(2), pidfd_open(2).
+//! checked by itself: seccomp(2), seccomp_unotify(2), execve(2), close_range(2), sched_setscheduler(2), signal(2).
 #![allow(unsafe_code)]
 
+use crate::replay::Exit;
 use libc::{c_char, c_int, c_long, c_uint, c_ulong, seccomp_notif, seccomp_notif_resp, sock_filter};
 use nix::errno::Errno;
-use nix::unistd::Pid;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::{io, ptr};
+use std::ptr;
 
 /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP` (linux/seccomp.h, from Linux 6.6 on): the supervisor is woken on the
 /// caller's processor, which makes a notification nine times as fast.
@@ -46,7 +45,7 @@ fn install(program: &[sock_filter], flags: c_ulong) -> Result<c_int, Errno> {
 }
 
 fn descriptor(result: c_long) -> Result<c_int, Errno> {
-    Errno::result(result).map(|fd| c_int::try_from(fd).unwrap_or(-1))
+    Errno::result(result).and_then(|fd| c_int::try_from(fd).map_err(|_| Errno::EOVERFLOW))
 }
 
 /// A forbidden call that waits for an answer.
@@ -140,32 +139,35 @@ impl AsFd for Listener {
     }
 }
 
-/// Receive one byte and the descriptor that may come with it. No byte: the other end is closed.
-pub fn receive_with_fd(socket: &UnixStream) -> io::Result<Option<(u8, Option<OwnedFd>)>> {
-    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-    let mut byte = [0];
-    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
-    let mut buffers = [io::IoSliceMut::new(&mut byte)];
-    let message =
-        recvmsg::<()>(socket.as_raw_fd(), &mut buffers, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
-    let bytes = message.bytes;
-    let mut fd = None;
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(fds) = control {
-            // SAFETY: the kernel has just put these descriptors into this process; nobody else knows of them.
-            fd = fds.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }).next_back();
-        }
-    }
-    Ok((bytes > 0).then_some((byte[0], fd)))
+/// `struct pidfd_info` as it was when it came (linux/pidfd.h, PIDFD_INFO_SIZE_VER0).
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
 }
 
-/// A descriptor that becomes readable when the process ends.
-pub fn open_process(pid: Pid) -> Result<OwnedFd, Errno> {
-    // SAFETY: takes two numbers.
-    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
-    let fd = descriptor(result)?;
-    // SAFETY: a success is a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+/// `PIDFD_GET_INFO`: `_IOWR(0xFF, 11, struct pidfd_info)` of 64 bytes.
+const PIDFD_GET_INFO: c_ulong = 0xc040_ff0b;
+/// `PIDFD_INFO_EXIT`, from Linux 6.15 on.
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+
+/// How a process ended that somebody else has waited for; nothing: it did not yet, or this kernel does not tell.
+#[must_use]
+pub fn exit_of(process: &OwnedFd) -> Option<Exit> {
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the kernel writes at most the 64 bytes that the request says, which are those of the structure.
+    let result = unsafe { libc::ioctl(process.as_raw_fd(), PIDFD_GET_INFO, ptr::from_mut(&mut info)) };
+    if Errno::result(result).is_err() || info.mask & PIDFD_INFO_EXIT == 0 {
+        return None;
+    }
+    let status = info.exit_code;
+    Some(match status & 0x7f {
+        0 => Exit::Status(status >> 8 & 0xff),
+        signal => Exit::Signal(signal),
+    })
 }
 
 /// Every descriptor from this one on closes at exec: what a careless parent left open must not reach the program.
@@ -184,12 +186,6 @@ pub fn reset_signals(ignore_pipe: bool) {
         // SAFETY: neither disposition runs any code of ours. The few signals that refuse are left alone.
         unsafe { libc::signal(signal, handler) };
     }
-}
-
-/// The scheduling priority of this process.
-pub fn set_nice(nice: i32) -> Result<(), Errno> {
-    // SAFETY: takes numbers.
-    Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
 }
 
 /// Have the calling thread run before all ordinary ones (SCHED_FIFO, lowest priority; sched(7)). Needs CAP_SYS_NICE.

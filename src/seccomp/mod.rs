@@ -1,7 +1,11 @@
 //! seccomp: policies as programs for the kernel, and the few kernel calls that no safe crate carries.
 
+#[forbid(unsafe_code)]
 mod arguments;
+#[forbid(unsafe_code)]
 pub mod bpf;
+#[forbid(unsafe_code)]
+pub mod descriptors;
 pub mod kernel;
 
 use std::io;

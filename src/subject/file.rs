@@ -1,14 +1,16 @@
 //! A bare unit file: replayed here, without a service manager, and its repair proven before it is offered.
 
 use super::managed::{groups, load_failure};
-use super::{Evidence, Failure, Judged, Subject, SubjectOptions, Verdict, etc_folder};
+use super::{Bench, Evidence, Failure, Judged, Subject, SubjectOptions, Verdict, etc_folder};
 use crate::change::{Approval, Store};
+use crate::cli::as_typed;
 use crate::evidence::{Denial, gather};
-use crate::plan::{DropIn, Plan};
-use crate::policy::{Because, Policy};
+use crate::plan::{Candidate, DropIn, Plan, Proof};
+use crate::policy::Policy;
 use crate::replay::{Observation, local};
 use crate::root::Root;
 use crate::syscalls::Groups;
+use crate::system_program;
 use crate::unit::{Unit, drop_in_folder};
 use std::path::{Path, PathBuf};
 
@@ -36,18 +38,16 @@ impl UnitFile {
     }
 
     fn local(&self) -> local::Options {
-        local::Options::new(self.options.observe, self.options.interrupt.clone())
+        let options = local::Options::new(self.options.observe, self.options.interrupt.clone());
+        let (check, blame) = (self.options.check.clone(), self.options.blame);
+        local::Options { check, blame, ..options }
     }
 }
 
 /// The major version of the systemd that is installed, whether it runs or not.
 pub(super) fn installed_version() -> Option<u32> {
-    let output = std::process::Command::new("systemctl")
-        .arg("--version")
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .output()
-        .ok()?;
+    let systemctl = system_program::find("systemctl")?;
+    let output = system_program::command(&systemctl).arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let word = text.split_whitespace().nth(1)?; // "systemd 252 (252.38-1~deb12u1)"
     word.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -83,10 +83,10 @@ impl Subject for UnitFile {
                 format!(
                     "unitfix revert {} --root {}",
                     self.judged.unit.name,
-                    root.join(Path::new("/")).display()
+                    as_typed(&root.join(Path::new("/")))
                 )
             }
-            None => format!("unitfix revert {}", self.label()),
+            None => format!("unitfix revert {}", as_typed(&self.path)),
         }
     }
 
@@ -113,36 +113,45 @@ impl Subject for UnitFile {
         observation.map_err(|e| local_failure(&e))
     }
 
-    fn prove(&self, plan: &Plan, drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
-        let unit = Plan::applied(&self.judged.unit, drop_in, self.judged.groups.systemd);
-        let policy = Policy::evaluate(&unit, &self.judged.groups);
-        let observation = local::prove(&unit, &policy, &self.local());
-        self.interrupted()?;
-        let mut observation = observation.map_err(|e| local_failure(&e))?;
-        // what fails softly, as the unit or systemd wants it, is no failure of the repair
-        let soft = |d: &Denial| {
-            let unknown = matches!(policy.decide(d.call).because, Because::Unknown);
-            unknown || d.call.name().is_some_and(|name| plan.needs.soft.contains(name))
-        };
-        observation.denials.retain(|d| !soft(d));
-        Ok(Some(if !observation.denials.is_empty() {
-            Verdict::StillDenied(observation.denials)
-        } else if observation.outcome.healthy() {
-            let what = observation.outcome;
-            Verdict::Works(format!(
-                "a second run under the repaired filter: {what}, and no call of it was denied"
-            ))
-        } else {
-            Verdict::FailsOtherwise(observation.outcome)
-        }))
+    fn bench<'b>(&'b self, _approved: Option<&'b Approval>) -> Result<Box<dyn Bench + 'b>, Failure> {
+        Ok(Box::new(FileBench(self)))
+    }
+
+    fn proves_beforehand(&self) -> bool {
+        true
+    }
+
+    fn trial_notice(&self, doing: &str) -> String {
+        format!("Running {} {doing}", self.label())
     }
 
     fn apply_question(&self) -> (String, String) {
         (String::new(), "Write this?".to_owned())
     }
 
-    fn put_in_force(&self, _plan: &Plan, _drop_in: &DropIn) -> Result<Verdict, Failure> {
-        Ok(Verdict::Works("proven by the second run".to_owned())) // before it was written
+    fn put_in_force(&self, candidate: &Candidate, _drop_in: &DropIn) -> Result<Verdict, Failure> {
+        Ok(match candidate.proof {
+            Proof::Shown(_) => Verdict::Works("proven by a run before it was written".to_owned()),
+            _ => Verdict::NotProvable("It is written, and nothing has run under it".to_owned()),
+        })
+    }
+}
+
+/// Runs under amended settings, here.
+struct FileBench<'a>(&'a UnitFile);
+
+impl Bench for FileBench<'_> {
+    fn run(&mut self, drop_in: &DropIn, _seen: &[Denial]) -> Result<Observation, Failure> {
+        let file = self.0;
+        let unit = Plan::applied(&file.judged.unit, drop_in, file.judged.groups.systemd);
+        let policy = Policy::evaluate(&unit, &file.judged.groups);
+        let observation = local::prove(&unit, &policy, &file.local());
+        file.interrupted()?;
+        observation.map_err(|e| local_failure(&e))
+    }
+
+    fn close(self: Box<Self>) -> Result<(), Failure> {
+        Ok(()) // nothing was changed
     }
 }
 

@@ -1,22 +1,22 @@
 //! A unit of the running service manager.
 
-use super::{Evidence, Failure, Judged, Subject, Verdict, etc_folder};
+use super::{Bench, Evidence, Failure, Judged, Subject, Verdict, etc_folder, leftovers};
 use crate::change::{Approval, Lock, Prompt, Store};
 use crate::evidence::{Denial, Untrusted, gather};
 use crate::finding::{Code, Finding};
 use crate::interrupt::Interrupt;
-use crate::manager::{Manager, ManagerError, UnitStatus};
-use crate::plan::{DropIn, Plan};
+use crate::manager::{Confinement, Manager, ManagerError, Standing, UnitStatus};
+use crate::plan::{Amendment, Candidate, DropIn, Plan};
 use crate::policy::{Action, Because, Policy};
-use crate::replay::session::{self, Standing};
-use crate::replay::{AuditSocket, Observation, Outcome, Replay, ReplayError, Via};
+use crate::replay::session::{self, SessionError};
+use crate::replay::{AuditSocket, Check, Observation, Outcome, Replay, ReplayError, Trial, Trials, Via};
 use crate::root::Root;
 use crate::syscalls::Groups;
-use crate::unit::{Examined, LoadError, LoadState, Unit, UnitName};
-use std::cell::{Cell, RefCell};
+use crate::system_program;
+use crate::unit::{Examined, LoadError, LoadState, Unit, UnitName, shown_path};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 /// What a run was asked for, as far as a subject needs it.
@@ -30,11 +30,18 @@ pub struct SubjectOptions {
     pub log: Option<PathBuf>,
     /// Whom to ask.
     pub prompt: Prompt,
+    /// The user's own idea of "it works".
+    pub check: Option<Check>,
     /// Ends the waiting.
     pub interrupt: Interrupt,
     /// Where kernel records' process IDs are found.
     pub proc_root: PathBuf,
+    /// Find out who made the calls.
+    pub blame: bool,
 }
+
+/// How long a unit that runs is given to pass the user's check before anything is done to it.
+const CHECK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A unit of the running service manager.
 pub struct ManagedUnit<'a> {
@@ -44,8 +51,6 @@ pub struct ManagedUnit<'a> {
     options: SubjectOptions,
     /// Held by root only: nobody else can change anything.
     lock: Option<Lock>,
-    /// A unit that had failed was stopped after its replay, and should stand as failed again.
-    owed: Cell<bool>,
     /// The programs that were seen in the unit.
     programs: RefCell<BTreeSet<Untrusted>>,
 }
@@ -53,37 +58,31 @@ pub struct ManagedUnit<'a> {
 impl<'a> ManagedUnit<'a> {
     /// Load a unit as the manager sees it.
     pub fn load(manager: &'a dyn Manager, name: &UnitName, options: SubjectOptions) -> Result<Self, Failure> {
-        let status = manager.status(name).map_err(failure)?;
+        let mut status = manager.status(name).map_err(failure)?;
         let name = UnitName::parse(&status.id).unwrap_or_else(|_| name.clone());
-        refuse(&name, &status)?;
+        if !leftovers::are_there(&name) {
+            refuse(&name, &status)?; // without a lock file for what is no unit
+        }
         let root = nix::unistd::geteuid().is_root();
         let lock = root.then(|| Lock::take(&name)).transpose().map_err(|e| Failure::System(e.to_string()))?;
-        let mut leftover = None;
-        let mut status = status;
-        if lock.is_some() && session::left_behind(&name) {
-            let message = session::recover(manager, &name, &status, &options.prompt)
-                .map_err(|e| Failure::System(e.to_string()))?;
-            leftover = Some(Finding::warning(Code::LeftoverReplay, message, None));
-            status = manager.status(&name).map_err(failure)?;
+        let mut found = Vec::new();
+        if lock.is_some() {
+            found = leftovers::put_right(manager, &name)?;
+            if !found.is_empty() {
+                status = manager.status(&name).map_err(failure)?;
+            }
         }
+        refuse(&name, &status)?;
         let Some(fragment) = &status.fragment else {
             return Err(Failure::Hopeless(format!("{name} has no unit file: {}", status.load_state)));
         };
         let version = manager.version().map_err(failure)?;
         let mut unit = load(name, fragment, &status.drop_ins, version).map_err(load_failure)?;
-        unit.findings.extend(leftover);
+        unit.findings.extend(found);
         let groups = groups(version, &mut unit.findings)?;
         let mut judged = Judged::new(unit, groups)?;
         adopt(&mut judged, &status);
-        Ok(ManagedUnit {
-            manager,
-            judged,
-            status,
-            options,
-            lock,
-            owed: Cell::new(false),
-            programs: RefCell::default(),
-        })
+        Ok(ManagedUnit { manager, judged, status, options, lock, programs: RefCell::default() })
     }
 
     fn replay<'b>(&'b self, policy: &'b Policy, relax_architectures: bool) -> Replay<'b> {
@@ -93,39 +92,52 @@ impl<'a> ManagedUnit<'a> {
             policy,
             status: &self.status,
             observe: self.options.observe,
+            check: self.options.check.as_ref(),
             interrupt: &self.options.interrupt,
             proc_root: self.options.proc_root.clone(),
             relax_architectures,
+            blame: self.options.blame,
         }
     }
 
-    /// The names of the filter that the manager should show once a plan is in force.
-    fn predicted(&self, plan: &Plan) -> BTreeSet<String> {
-        let (allow, mut names) = self.status.filter.clone();
-        if allow {
-            names.extend(plan.needs.calls.iter().cloned());
-        } else {
-            names.retain(|n| !plan.needs.calls.contains(n.split(':').next().unwrap_or(n)));
-        }
-        names
+    /// The names of the filter that the manager should show with a drop-in: those that it shows now, changed as the
+    /// files say.
+    fn predicted(&self, drop_in: &DropIn) -> BTreeSet<String> {
+        let (_, before) = Policy::evaluate(&self.judged.unit, &self.judged.groups).filter.shown();
+        let (_, after) = self.amended(drop_in).filter.shown();
+        let kept =
+            self.status.filter.1.iter().filter(|name| after.contains(*name) || !before.contains(*name));
+        kept.cloned().chain(after.difference(&before).cloned()).collect()
     }
 
-    /// What the manager made of the plan, if it is not what was meant.
-    fn misread(&self, plan: &Plan, now: &UnitStatus) -> Option<String> {
-        let wanted = self.predicted(plan);
+    /// What the manager made of a drop-in, if it is not what was meant.
+    fn misread(&self, amendment: &Amendment, drop_in: &DropIn, now: &UnitStatus) -> Option<String> {
+        // an errno on an allow list is not shown (seen on all): that the file is read is all that can be asked
+        if !now.drop_ins.contains(&drop_in.path) {
+            return Some(format!("the manager did not read {}", shown_path(&drop_in.path)));
+        }
+        let wanted = self.predicted(drop_in);
         let (_, got) = &now.filter;
         let ignored: Vec<&String> = wanted.symmetric_difference(got).collect();
-        let missing: Vec<&str> = plan
-            .needs
+        let missing: Vec<&str> = amendment
             .architectures
             .iter()
             .map(|a| a.systemd_name())
             .filter(|a| !now.architectures.contains(*a))
             .collect();
-        if ignored.is_empty() && missing.is_empty() {
+        let version = self.judged.groups.systemd;
+        let unit = Plan::applied(&self.judged.unit, drop_in, version);
+        let keys = amendment.settings.iter().filter_map(|line| line.split('=').next());
+        let settings = keys.filter(|setting| {
+            let got = now.confinement.shown(setting, version);
+            got.is_some() && got != Confinement::predicted(&unit, setting, version)
+        });
+        let settings: Vec<&str> = settings.collect();
+        if ignored.is_empty() && missing.is_empty() && settings.is_empty() {
             return None;
         }
-        let names: Vec<&str> = ignored.iter().map(|n| n.as_str()).chain(missing).take(8).collect();
+        let words = ignored.iter().map(|n| n.as_str()).chain(missing).chain(settings);
+        let names: Vec<&str> = words.take(8).collect();
         Some(format!(
             "the manager read the change differently than predicted: it ignored, or changed, {}",
             crate::plan::list(names)
@@ -187,16 +199,26 @@ pub(super) fn failure(error: ManagerError) -> Failure {
     }
 }
 
+pub(super) fn session_failure(error: SessionError) -> Failure {
+    match error {
+        SessionError::Manager(error) => failure(error),
+        other @ SessionError::Io { .. } => Failure::System(other.to_string()),
+    }
+}
+
+fn replay_failure(error: ReplayError) -> Failure {
+    match error {
+        ReplayError::Manager(error) | ReplayError::Session(SessionError::Manager(error)) => failure(error),
+        other => Failure::System(format!("no replay: {other}")),
+    }
+}
+
 /// The groups of this system's own systemd; where it does not tell, those of the rules.
 pub(super) fn groups(version: u32, findings: &mut Vec<Finding>) -> Result<Groups, Failure> {
-    let output = Command::new("systemd-analyze")
-        .arg("syscall-filter")
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("SYSTEMD_COLORS", "0")
-        .env("LC_ALL", "C.UTF-8")
-        .output();
-    let listed = output.ok().filter(|o| o.status.success()).and_then(|o| String::from_utf8(o.stdout).ok());
+    let analyze = system_program::find("systemd-analyze");
+    let output =
+        analyze.and_then(|program| system_program::command(&program).arg("syscall-filter").output().ok());
+    let listed = output.filter(|o| o.status.success()).and_then(|o| String::from_utf8(o.stdout).ok());
     if let Some(groups) = listed.and_then(|text| Groups::from_listing(&text, version).ok()) {
         return Ok(groups);
     }
@@ -253,7 +275,7 @@ impl Subject for ManagedUnit<'_> {
     }
 
     fn evidence(&self) -> Result<Evidence, Failure> {
-        let evidence = gather::from_system(
+        let mut evidence = gather::from_system(
             &self.judged.unit,
             &self.judged.policy,
             &self.status,
@@ -262,6 +284,11 @@ impl Subject for ManagedUnit<'_> {
         )?;
         let ours = evidence.denials.iter().filter(|d| d.is_ours());
         self.programs.borrow_mut().extend(ours.filter_map(|d| d.process.exe.clone()));
+        if let Some(check) = self.options.check.as_ref().filter(|_| self.status.is_up()) {
+            let result = check.now(CHECK_PATIENCE, &self.options.interrupt);
+            evidence.state = format!("{}; {result}.", evidence.state.trim_end_matches('.'));
+            evidence.check = Some(result);
+        }
         Ok(evidence)
     }
 
@@ -274,8 +301,13 @@ impl Subject for ManagedUnit<'_> {
             }
             Standing::Down => "then stops it",
         };
+        let again = if self.judged.policy.restrictions.is_empty() {
+            ""
+        } else {
+            " If it fails all the same, it is run again, with those of its other settings relaxed that deny it a call."
+        };
         Some(format!(
-            "A replay restarts {name}, runs it for {} s without its system call filter, {back}.",
+            "A replay restarts {name}, runs it for {} s without its system call filter, {back}.{again}",
             self.options.observe.as_secs()
         ))
     }
@@ -284,7 +316,8 @@ impl Subject for ManagedUnit<'_> {
         if self.lock.is_none() {
             return Err(format!("a replay needs root: sudo unitfix {}", self.judged.unit.name));
         }
-        let ways = if self.options.via == Via::Strace { "under strace" } else { "in complain mode" };
+        let strace = crate::replay::takes_strace(&self.judged.unit, self.options.via, self.options.blame);
+        let ways = if strace { "under strace" } else { "in complain mode" };
         Ok(format!("Replaying {} {ways} for {} s", self.judged.unit.name, self.options.observe.as_secs()))
     }
 
@@ -297,17 +330,14 @@ impl Subject for ManagedUnit<'_> {
             .any(|d| matches!(self.judged.policy.decide(d.call).because, Because::Architecture(_)));
         let result =
             crate::replay::observe(&self.replay(&self.judged.policy, foreign), self.options.via, approved);
-        if result.is_ok() {
-            self.owed.set(Standing::of(&self.status) == Standing::Failed);
+        if result.is_err() && !self.options.interrupt.raised() {
+            let _ = self.leave(); // the first error is the one to tell
         }
         if self.options.interrupt.raised() {
             self.leave()?;
             return Err(Failure::Interrupted);
         }
-        let mut observation = result.map_err(|error| match error {
-            ReplayError::Manager(error) => failure(error),
-            other => Failure::System(format!("no replay: {other}")),
-        })?;
+        let mut observation = result.map_err(replay_failure)?;
         let programs = observation.denials.iter().filter_map(|d| d.process.exe.clone());
         self.programs.borrow_mut().extend(programs);
         if !observation.outcome.healthy() {
@@ -316,8 +346,18 @@ impl Subject for ManagedUnit<'_> {
         Ok(observation)
     }
 
-    fn prove(&self, _plan: &Plan, _drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
-        Ok(None) // the manager can only prove it by running it: after it is written
+    fn bench<'b>(&'b self, approved: Option<&'b Approval>) -> Result<Box<dyn Bench + 'b>, Failure> {
+        let Some(approved) = approved else {
+            return Err(Failure::System("a trial restarts the unit, which nobody agreed to".to_owned()));
+        };
+        Ok(Box::new(ManagedBench {
+            unit: self,
+            trials: Trials::new(self.manager, &self.judged.unit.name, approved),
+        }))
+    }
+
+    fn trial_notice(&self, doing: &str) -> String {
+        format!("Restarting {} {doing} for {} s", self.judged.unit.name, self.options.observe.as_secs())
     }
 
     fn apply_question(&self) -> (String, String) {
@@ -328,37 +368,34 @@ impl Subject for ManagedUnit<'_> {
         )
     }
 
-    fn put_in_force(&self, plan: &Plan, drop_in: &DropIn) -> Result<Verdict, Failure> {
-        let unit = Plan::applied(&self.judged.unit, drop_in, self.judged.groups.systemd);
-        let mut policy = Policy::evaluate(&unit, &self.judged.groups);
+    fn put_in_force(&self, candidate: &Candidate, drop_in: &DropIn) -> Result<Verdict, Failure> {
+        let amendment = &candidate.amendment;
+        let mut policy = self.amended(drop_in);
         let socket = AuditSocket::open(&self.options.proc_root)
             .and_then(|mut socket| socket.check(&self.options.proc_root).map(|()| socket));
         self.manager.reload().map_err(failure)?;
         let now = self.manager.status(&self.judged.unit.name).map_err(failure)?;
-        if let Some(words) = self.misread(plan, &now) {
+        if let Some(words) = self.misread(amendment, drop_in, &now) {
             return Ok(Verdict::Ignored(words));
         }
         policy.filter.adopt(now.filter.0, &now.filter.1);
-        let (outcome, _) = session::restart_and_watch(
-            self.manager,
-            &self.judged.unit.name,
-            self.options.observe,
-            &self.options.interrupt,
-        )
-        .map_err(failure)?;
+        let replay = self.replay(&policy, false);
+        let watched = session::restart_and_watch(self.manager, &self.judged.unit.name, replay.watch());
+        let watched = watched.map_err(failure)?;
         let seen_by = match socket {
             Ok(socket) => {
-                let heard = socket.close();
-                let denied = self.replay(&policy, false).denials(&heard, &self.programs.borrow());
+                let heard = socket.close().since(watched.began);
+                let denied = replay.denials(&heard, &self.programs.borrow());
                 if !denied.is_empty() {
                     return Ok(Verdict::StillDenied(denied));
                 }
-                match (policy.default, heard.lossy) {
-                    (_, true) => "no denied call of it was seen (but records were lost)",
-                    (Action::Errno(_), _) => {
-                        "is as it should be (calls that fail with an errno leave no record)"
-                    }
-                    _ => "no call of it was denied",
+                let errnos = matches!(policy.default, Action::Errno(_)) || !amendment.settings.is_empty();
+                if heard.lossy {
+                    "no denied call of it was seen (but records were lost)"
+                } else if errnos {
+                    "is as it should be (calls that fail with an errno leave no record)"
+                } else {
+                    "no call of it was denied"
                 }
             }
             Err(_) => "its main process was not killed (a child's death cannot be seen without kernel audit)",
@@ -367,27 +404,73 @@ impl Subject for ManagedUnit<'_> {
             return Err(Failure::Interrupted);
         }
         let name = &self.judged.unit.name;
-        Ok(match outcome {
-            Outcome::Failed { .. } => Verdict::FailsOtherwise(outcome),
+        let mut how = match watched.outcome {
+            Outcome::Failed { .. } => return Ok(Verdict::FailsOtherwise(watched.outcome)),
             Outcome::Running => {
-                Verdict::Works(format!("{name} ran for {} s and {seen_by}", self.options.observe.as_secs()))
+                format!("{name} ran for {} s and {seen_by}", self.options.observe.as_secs())
             }
-            Outcome::Finished => Verdict::Works(format!("{name} finished successfully and {seen_by}")),
-        })
+            Outcome::Finished => format!("{name} finished successfully and {seen_by}"),
+        };
+        if !amendment.soften.is_empty() {
+            // seen on 248 and later: errnos on an allow list are left out
+            let hidden = if self.status.filter.0 { ", which `systemctl show` does not list" } else { "" };
+            let fail = if amendment.soften.len() == 1 { "fails" } else { "fail" };
+            how = format!("{how}; {} {fail} softly{hidden}", crate::plan::list(amendment.soften.keys()));
+        }
+        match watched.check {
+            Some(check) if !check.passed() => return Ok(Verdict::CheckFails(check)),
+            Some(check) => how = format!("{how}; {check}"),
+            None => {}
+        }
+        Ok(Verdict::Works(how))
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        Some(Standing::of(&self.status))
     }
 
     fn put_back(&self) -> Result<(), Failure> {
-        session::put_back(self.manager, &self.judged.unit.name, Standing::of(&self.status))
-            .map_err(failure)?;
-        self.owed.set(Standing::of(&self.status) == Standing::Failed);
+        let (name, standing) = (&self.judged.unit.name, Standing::of(&self.status));
+        session::restore(self.manager, name, standing).map_err(failure)?;
+        if standing == Standing::Failed {
+            session::settled(name).map_err(session_failure)?;
+        }
         Ok(())
     }
 
     fn leave(&self) -> Result<(), Failure> {
-        if self.owed.take() {
-            session::fail_again(self.manager, &self.judged.unit.name).map_err(failure)
-        } else {
-            Ok(())
+        if self.lock.is_none() {
+            return Ok(());
         }
+        session::leave(self.manager, &self.judged.unit.name).map_err(session_failure)
+    }
+
+    fn settled(&self) -> Result<(), Failure> {
+        session::settled(&self.judged.unit.name).map_err(session_failure)
+    }
+}
+
+/// Runs of a unit of the manager under amended settings.
+struct ManagedBench<'a> {
+    unit: &'a ManagedUnit<'a>,
+    trials: Trials<'a>,
+}
+
+impl Bench for ManagedBench<'_> {
+    fn run(&mut self, drop_in: &DropIn, seen: &[Denial]) -> Result<Observation, Failure> {
+        let unit = self.unit;
+        let policy = unit.amended(drop_in);
+        let replay = unit.replay(&policy, false);
+        let programs = unit.programs.borrow();
+        let trial = Trial { text: &drop_in.text, seen, programs: &programs };
+        let observation = self.trials.run(&replay, &trial);
+        if unit.options.interrupt.raised() {
+            return Err(Failure::Interrupted); // dropping the trials puts everything back
+        }
+        observation.map_err(replay_failure)
+    }
+
+    fn close(self: Box<Self>) -> Result<(), Failure> {
+        self.trials.close().map_err(replay_failure)
     }
 }

@@ -1,10 +1,11 @@
 //! A unit below a root folder (`--root DIR`): judged from logs alone, for nothing of it runs here.
 
 use super::managed::load_failure;
-use super::{Evidence, Failure, Judged, Subject, SubjectOptions, Verdict, etc_folder};
-use crate::change::{Approval, Store};
+use super::{Bench, Evidence, Failure, Judged, Subject, SubjectOptions, Verdict, etc_folder, leftovers};
+use crate::change::{Approval, Lock, Store};
+use crate::cli::as_typed;
 use crate::evidence::{Denial, gather};
-use crate::plan::{DropIn, Plan};
+use crate::plan::{Candidate, DropIn};
 use crate::replay::Observation;
 use crate::root::Root;
 use crate::syscalls::Groups;
@@ -16,15 +17,20 @@ pub struct RootedUnit {
     root: Root,
     judged: Judged,
     options: SubjectOptions,
+    /// Nobody else changes anything below the root as long as this lives.
+    _lock: Lock,
 }
 
 impl RootedUnit {
     /// Find and load a unit below a root folder.
     pub fn load(root: Root, name: &UnitName, options: SubjectOptions) -> Result<Self, Failure> {
+        let lock = Lock::below(&root, name).map_err(|e| Failure::System(e.to_string()))?;
+        let leftovers = leftovers::put_right_below(&root, name)?;
         let version = version_below(&root).unwrap_or_else(Groups::newest_version);
-        let unit = Unit::find(&root, name, version).map_err(load_failure)?;
+        let mut unit = Unit::find(&root, name, version).map_err(load_failure)?;
+        unit.findings.extend(leftovers);
         let groups = Groups::from_rules(version).map_err(|e| Failure::System(e.to_string()))?;
-        Ok(RootedUnit { root, judged: Judged::new(unit, groups)?, options })
+        Ok(RootedUnit { root, judged: Judged::new(unit, groups)?, options, _lock: lock })
     }
 
     fn folder(&self) -> PathBuf {
@@ -68,7 +74,7 @@ impl Subject for RootedUnit {
     }
 
     fn undo_command(&self) -> String {
-        format!("unitfix revert {} --root {}", self.judged.unit.name, self.folder().display())
+        format!("unitfix revert {} --root {}", self.judged.unit.name, as_typed(&self.folder()))
     }
 
     fn evidence(&self) -> Result<Evidence, Failure> {
@@ -87,15 +93,19 @@ impl Subject for RootedUnit {
         Err(Failure::System(self.replay_notice().err().unwrap_or_default()))
     }
 
-    fn prove(&self, _plan: &Plan, _drop_in: &DropIn) -> Result<Option<Verdict>, Failure> {
-        Ok(None)
+    fn bench<'b>(&'b self, _approved: Option<&'b Approval>) -> Result<Box<dyn Bench + 'b>, Failure> {
+        Err(Failure::System(self.replay_notice().err().unwrap_or_default()))
+    }
+
+    fn trial_notice(&self, doing: &str) -> String {
+        format!("Running {} {doing}", self.label())
     }
 
     fn apply_question(&self) -> (String, String) {
         (String::new(), format!("Write this below {}?", self.folder().display()))
     }
 
-    fn put_in_force(&self, _plan: &Plan, drop_in: &DropIn) -> Result<Verdict, Failure> {
+    fn put_in_force(&self, _candidate: &Candidate, drop_in: &DropIn) -> Result<Verdict, Failure> {
         let path = self.root.join(&drop_in.path);
         Ok(Verdict::NotProvable(format!(
             "{} is written. Whether it helps shows where the unit runs",

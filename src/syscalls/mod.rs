@@ -1,12 +1,10 @@
-//! System calls: architectures, names, numbers, groups and families.
+//! System calls: architectures, names, numbers and groups.
 
 mod arch;
-mod families;
 mod groups;
 mod multiplexed;
 
 pub use arch::Arch;
-pub use families::Family;
 pub use groups::{GroupError, Groups, Origin, RULES_OF};
 
 use std::fmt;

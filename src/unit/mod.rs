@@ -126,8 +126,7 @@ impl Unit {
         files.examine(root, version).map_err(read)?.loaded(&asked)
     }
 
-    /// Add a drop-in behind all others, by the rules of this major version: how a change that is not written yet
-    /// would look.
+    /// Add a drop-in behind all others, by the rules of this major version.
     pub fn add_drop_in(&mut self, file: Arc<SourceFile>, version: u32) {
         let mut parsed = syntax::parse_as(&file, version);
         if let Some((at, why)) = first_refused(&parsed.settings, version) {
@@ -139,6 +138,14 @@ impl Unit {
         self.settings.extend(parsed.settings);
         self.findings.extend(parsed.findings);
         self.drop_ins.push(file);
+    }
+
+    /// The unit as it would be with a drop-in behind all others.
+    #[must_use]
+    pub fn with_drop_in(&self, file: Arc<SourceFile>, version: u32) -> Self {
+        let mut unit = self.clone();
+        unit.add_drop_in(file, version);
+        unit
     }
 
     /// When its files were last changed, in microseconds since the epoch: what was denied before that, was denied
@@ -156,6 +163,32 @@ impl Unit {
             unit.drop_ins.retain(|f| f.path != path);
             unit.settings.retain(|s| s.value.file().path != path);
             unit.findings.retain(|f| f.span.as_ref().is_none_or(|s| s.path() != path));
+        }
+        unit
+    }
+
+    /// The unit as it would be with another text in one of its files, by the rules of this major version.
+    #[must_use]
+    pub fn with_file(&self, file: &Arc<SourceFile>, version: u32) -> Self {
+        let mut unit = Unit { drop_ins: Vec::new(), settings: Vec::new(), ..self.clone() };
+        unit.findings.retain(|f| f.span.as_ref().is_none_or(|s| s.path() != file.path));
+        let kept = |old: &SourceFile| {
+            let settings = self.settings.iter().filter(|s| s.value.file().path == old.path);
+            settings.cloned().collect::<Vec<_>>()
+        };
+        if self.fragment.path == file.path {
+            unit.settings = syntax::parse_as(file, version).settings;
+            unit.fragment = Arc::clone(file);
+        } else {
+            unit.settings = kept(&self.fragment);
+        }
+        for drop_in in &self.drop_ins {
+            if drop_in.path == file.path {
+                unit.add_drop_in(Arc::clone(file), version);
+            } else {
+                unit.settings.extend(kept(drop_in));
+                unit.drop_ins.push(Arc::clone(drop_in));
+            }
         }
         unit
     }

@@ -36,11 +36,17 @@ impl SourceFile {
         Arc::new(SourceFile { path: path.into(), bytes, changed, lines })
     }
 
+    /// Where a line (from 1) stands among the bytes, without what ends it.
+    #[must_use]
+    pub fn range(&self, number: u32) -> Option<Range<usize>> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.lines.get(index).cloned()
+    }
+
     /// The text of a line (from 1), for people: what is not UTF-8 is replaced.
     #[must_use]
     pub fn line(&self, number: u32) -> String {
-        let index = usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
-        let bytes = self.lines.get(index).and_then(|range| self.bytes.get(range.clone()));
+        let bytes = self.range(number).and_then(|range| self.bytes.get(range));
         bytes.map(|line| String::from_utf8_lossy(line).into_owned()).unwrap_or_default()
     }
 }

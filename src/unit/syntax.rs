@@ -91,6 +91,12 @@ impl Value {
         &self.file
     }
 
+    /// The last line (from 1) that belongs to it: that of its last continuation, which may be empty.
+    #[must_use]
+    pub fn last_line(&self) -> u32 {
+        self.pieces.last().map_or(1, |piece| piece.line)
+    }
+
     /// Where the whole value stands (its first line).
     #[must_use]
     pub fn whole(&self) -> Span {
@@ -129,8 +135,7 @@ pub fn parse_as(file: &Arc<SourceFile>, version: u32) -> Parsed {
             parser.break_off(Code::LineTooLong, "a line of 1 MiB or more", number);
             return parser.out;
         }
-        let is_comment = raw.iter().find(|b| !is_space(**b)).is_some_and(|b| matches!(b, b'#' | b';'));
-        if is_comment {
+        if is_comment(raw) {
             continue; // also between continuation lines
         }
         // once in a file, and not only at its start
@@ -176,8 +181,7 @@ impl Logical {
 
     /// An odd backslash at the end becomes a space, and the next line belongs to this one.
     fn continues(&mut self) -> bool {
-        let slashes = self.bytes.iter().rev().take_while(|b| **b == b'\\').count();
-        if slashes % 2 == 0 {
+        if !continues(&self.bytes) {
             return false;
         }
         if let Some(last) = self.bytes.last_mut() {
@@ -301,7 +305,18 @@ fn is_unsafe(c: char) -> bool {
     matches!(c, '\u{1}'..='\u{1f}' | '"' | '\'' | '\\' | '\u{7f}')
 }
 
-fn is_space(byte: u8) -> bool {
+/// Whether the next line belongs to this one: it ends in an odd number of backslashes.
+pub(crate) fn continues(line: &[u8]) -> bool {
+    line.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+}
+
+/// Whether a line is a comment.
+pub(crate) fn is_comment(line: &[u8]) -> bool {
+    line.iter().find(|byte| !is_space(**byte)).is_some_and(|byte| matches!(byte, b'#' | b';'))
+}
+
+/// Whether a byte is white space (`WHITESPACE` of systemd).
+pub(crate) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 

@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-enum { END = 640, RAN = 200, SIGCHLD = 17 };
+enum { END = 640, RAN = 200, SIGALRM = 14, SIGCHLD = 17 };
 
 struct left_out {
 	long number;
@@ -86,7 +86,7 @@ static long code_of(long result)
 	return result < 0 && result >= -133 ? -result : RAN;
 }
 
-static void probe(long number, int i386)
+static int status_of(long number, int i386)
 {
 	int status = 0;
 	long pid = call(SYS_clone, SIGCHLD, 0, 0, 0, 0, 0);
@@ -98,6 +98,16 @@ static void probe(long number, int i386)
 	}
 	while (call(SYS_wait4, pid, (long)&status, 0, 0, 0, 0) != pid)
 		;
+	return status;
+}
+
+static void probe(long number, int i386)
+{
+	int status = status_of(number, i386);
+
+	/* a call that waits, or a busy machine, on which a second passed before the call was made */
+	for (int tries = 1; (status & 0x7f) == SIGALRM && tries < 3; tries++)
+		status = status_of(number, i386);
 	say(number, status & 0x7f, status >> 8 & 0xff);
 }
 

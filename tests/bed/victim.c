@@ -4,7 +4,8 @@
  *
  * CALL is a name out of the table below, or nr=NUMBER. Each is made once, directly, in the order
  * given, with arguments that do nothing whatever privileges the process has. One line is printed for
- * each: "CALL = RESULT ERRNONAME". CALL! says that a refusal matters: victim exits with 1 on EPERM.
+ * each: "CALL = RESULT ERRNONAME". CALL! says that a refusal matters: victim exits with 1 on EPERM or EACCES;
+ * CALL!! on ENOSYS as well.
  *
  *   notify         after the calls, send READY=1 to $NOTIFY_SOCKET
  *   forking        become a daemon first; its parent exits with 0 once the daemon runs
@@ -12,6 +13,7 @@
  *   child          a forked child makes the calls; however it dies, the parent reaps it and goes on
  *   every=SECONDS  with child: another child each period, for ever
  *   after=SECONDS  wait before the calls
+ *   hot            make the calls again and again, for ever, as fast as can be
  *   i386           make the calls through int $0x80, with i386 numbers (x86-64 only)
  *   sleep          wait for ever at the end (so does a daemon)
  *   exit=N         exit with N at the end instead of 0
@@ -70,6 +72,9 @@ static const struct call {
 	CALL(ioprio_set, 289, 1 /* IOPRIO_WHO_PROCESS */, 0, 2 << 13 | 4 /* best effort */),
 	CALL(mlock, 150, 0, 0),
 	CALL(uname, 122, P(scratch)),
+#ifdef SYS_iopl
+	CALL(iopl, 110, 0),
+#endif
 	CALL(sync, 36, 0),
 	CALL(unshare, 310, 0),
 	CALL(getrandom, 355, P(scratch), 1, 1 /* GRND_NONBLOCK */),
@@ -109,7 +114,7 @@ static const struct call {
 };
 
 static struct {
-	int notify, forking, child, every, after, i386, sleep, exit;
+	int notify, forking, child, every, after, hot, i386, sleep, exit;
 	const char *pidfile;
 } options;
 
@@ -135,14 +140,13 @@ static long int80(long nr, const long a[I386_ARGS])
 #endif
 }
 
-/* Makes one call and prints what came of it. False if it had to be permitted and was not. */
-static int make(const char *word)
+/* The arguments of the call that WORD names, and its number. */
+static const long *arguments_of(const char *word, long *number)
 {
 	static const long nothing[6];
 	size_t length = strcspn(word, "!");
 	const long *args = NULL;
-	long nr = NONE, result;
-	int error = 0;
+	long nr = NONE;
 
 	if (strncmp(word, "nr=", 3) == 0) {
 		nr = strtol(word + 3, NULL, 0);
@@ -155,6 +159,17 @@ static int make(const char *word)
 		}
 	if (!args || nr < 0)
 		die(word);
+	*number = nr;
+	return args;
+}
+
+/* Makes one call and prints what came of it. False if it had to be permitted and was not. */
+static int make(const char *word)
+{
+	size_t length = strcspn(word, "!");
+	long nr, result;
+	const long *args = arguments_of(word, &nr);
+	int error = 0;
 
 	if (options.i386) {
 		result = int80(nr, args);
@@ -168,14 +183,23 @@ static int make(const char *word)
 	}
 	dprintf(STDOUT_FILENO, "%.*s = %ld%s%s\n", (int)length, word, result, error ? " " : "",
 		error ? strerrorname_np(error) : "");
-	return !(word[length] == '!' && error == EPERM);
+	if (word[length] != '!')
+		return 1;
+	return error != EPERM && error != EACCES && !(word[length + 1] == '!' && error == ENOSYS);
 }
 
 static void make_all(char *const *words)
 {
-	for (; *words; words++)
-		if (!make(*words))
+	for (char *const *word = words; *word; word++)
+		if (!make(*word))
 			_exit(1);
+	while (options.hot)
+		for (char *const *word = words; *word; word++) {
+			long nr;
+			const long *args = arguments_of(*word, &nr);
+
+			syscall(nr, args[0], args[1], args[2], args[3], args[4], args[5]);
+		}
 }
 
 static void make_all_in_a_child(char *const *words)
@@ -252,7 +276,8 @@ static int is_option(const char *word)
 	} flags[] = { { "notify", &options.notify }, { "forking", &options.forking },
 		      { "child", &options.child },   { "i386", &options.i386 },
 		      { "sleep", &options.sleep },   { "every", &options.every },
-		      { "after", &options.after },   { "exit", &options.exit } };
+		      { "after", &options.after },   { "exit", &options.exit },
+		      { "hot", &options.hot } };
 	size_t length = strcspn(word, "=");
 	const char *value = word[length] ? word + length + 1 : NULL;
 

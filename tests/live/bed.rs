@@ -21,6 +21,7 @@ use crate::tree::{self, Tree};
 pub const PROGRAMS: &str = "/run/ut";
 /// No command in a bed may take longer.
 const TIMEOUT_SECONDS: &str = "180";
+const LONG_TIMEOUT_SECONDS: &str = "2400";
 /// Where cases put units; emptied between them.
 const UNIT_DIRECTORIES: [&str; 2] = ["/etc/systemd/system", "/run/systemd/system"];
 
@@ -137,6 +138,12 @@ impl Bed {
         self.version
     }
 
+    /// Sends the manager a signal from outside, where PID 1 is a process like others.
+    pub fn signal_manager(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.leader.to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
     /// The bed's `/`, seen from the host. Absolute links in it lead out of it.
     pub fn root(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root", self.leader))
@@ -147,10 +154,19 @@ impl Bed {
         self.exec_with(command, b"")
     }
 
+    /// Runs a command as root that takes its time.
+    pub fn exec_long(&self, command: &[&str]) -> Output {
+        self.exec_within(LONG_TIMEOUT_SECONDS, command, b"")
+    }
+
     /// Runs a command as root, with this on its standard input.
     pub fn exec_with(&self, command: &[&str], input: &[u8]) -> Output {
+        self.exec_within(TIMEOUT_SECONDS, command, input)
+    }
+
+    fn exec_within(&self, seconds: &str, command: &[&str], input: &[u8]) -> Output {
         let mut child = Command::new("timeout")
-            .args(["--kill-after=5", TIMEOUT_SECONDS])
+            .args(["--kill-after=5", seconds])
             .arg(testbed())
             .args(["exec", "--name", &self.name, "--cwd", "/", "--"])
             .args(command)
@@ -183,6 +199,17 @@ impl Bed {
     /// Runs unitfix, without a terminal.
     pub fn unitfix(&self, arguments: &[&str]) -> Output {
         self.exec(&[&UNITFIX[..], arguments].concat())
+    }
+
+    /// Runs unitfix, without a terminal, where it takes its time.
+    pub fn unitfix_long(&self, arguments: &[&str]) -> Output {
+        self.exec_long(&[&UNITFIX[..], arguments].concat())
+    }
+
+    /// Runs unitfix, without a terminal, so that it fails where this says (src/failure_point.rs).
+    pub fn unitfix_failing(&self, failure: &str, arguments: &[&str]) -> Output {
+        let variable = format!("UNITFIX_FAILURE={failure}");
+        self.exec(&[&UNITFIX[..2], &[&variable], &UNITFIX[2..], arguments].concat())
     }
 
     /// Runs unitfix on a terminal.
@@ -282,6 +309,7 @@ impl Bed {
             }
         }
         let mut paths: Vec<_> = files.into_iter().collect();
+        paths.push("/var/lib/unitfix".to_owned()); // a case need not take back what it had written
         for (directory, (now, at_boot)) in
             UNIT_DIRECTORIES.iter().zip(self.unit_trees().iter().zip(&self.units_at_boot))
         {

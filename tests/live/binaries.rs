@@ -30,6 +30,8 @@ pub fn directory() -> &'static Path {
                     "--locked",
                     "--bin",
                     "unitfix",
+                    "--features",
+                    "failure-points",
                     "--target",
                     TARGET,
                     "--target-dir",
@@ -51,6 +53,7 @@ pub fn directory() -> &'static Path {
             );
         };
         compile("victim", &[]);
+        compile("forger", &[]);
         compile("idler", &["-nostdlib"]);
         compile("installed-filters", &[]);
         compile("prober", &["-nostdlib", "-fno-stack-protector"]);

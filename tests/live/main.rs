@@ -10,6 +10,7 @@
 //! Nothing is skipped silently: the suites `host` and `bookworm` must work, and each other suite that
 //! cannot be fetched, with the packages that a case needs, is reported as NOT RUN. This needs root, and what `tests/bed/testbed` needs.
 
+#![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,7 +33,8 @@ mod terminal;
 mod tree;
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -60,17 +62,20 @@ fn main() -> ExitCode {
 
     std::panic::set_hook(Box::new(|info| eprintln!("{info}"))); // where and what, without a backtrace
     let pool = Arc::new(Pool::default());
-    let trials = trials(&suites, &pool);
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = libtest_mimic::run(&arguments, trials(&suites, &pool, false));
+    let one_by_one = Arguments { test_threads: Some(1), ..arguments };
+    let of_the_rest = libtest_mimic::run(&one_by_one, trials(&suites, &pool, true));
     pool.stop();
+    report_slowest();
     suites::report_not_run();
-    conclusion.exit_code()
+    if conclusion.has_failed() { conclusion.exit_code() } else { of_the_rest.exit_code() }
 }
 
-fn trials(suites: &[&'static str], pool: &Arc<Pool>) -> Vec<Trial> {
+/// Those of the cases that run alone, or the others.
+fn trials(suites: &[&'static str], pool: &Arc<Pool>, alone: bool) -> Vec<Trial> {
     let mut trials = Vec::new();
     for &suite in suites {
-        for case in cases::all().into_iter().filter(|case| case.runs_on(suite)) {
+        for case in cases::all().into_iter().filter(|case| case.alone == alone && case.runs_on(suite)) {
             std::panic::set_hook(Box::new(|info| eprintln!("{info}"))); // where and what, without a backtrace
             let pool = Arc::clone(pool);
             trials.push(Trial::ignorable_test(format!("{suite}::{}", case.name), move || {
@@ -81,10 +86,24 @@ fn trials(suites: &[&'static str], pool: &Arc<Pool>) -> Vec<Trial> {
     trials
 }
 
+/// How long each case took, that of its bed's boot not counted.
+static TIMES: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+
+/// What to look at when the whole takes too long.
+fn report_slowest() {
+    let mut times = TIMES.lock().unwrap();
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    for (time, name) in times.iter().take(20) {
+        eprintln!("{:>5.0} s  {name}", time.as_secs_f64());
+    }
+}
+
 fn run(case: &Case, suite: &'static str, pool: &Pool) -> Result<Completion, Failed> {
     match pool.take(suite, case.packages) {
         Ok(bed) => {
+            let begun = Instant::now();
             (case.run)(&bed);
+            TIMES.lock().unwrap().push((begun.elapsed(), format!("{suite}::{}", case.name)));
             Ok(Completion::Completed)
         }
         Err(why) if suites::is_mandatory(suite) => Err(why.to_string().into()),

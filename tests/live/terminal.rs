@@ -89,8 +89,13 @@ impl Terminal {
     }
 
     /// Waits for the command to end, reading on. Returns its exit status, as a shell has it, and all of the text.
-    pub fn wait(mut self) -> (i32, String) {
-        let end = Instant::now() + DEADLINE;
+    pub fn wait(self) -> (i32, String) {
+        self.wait_for(DEADLINE)
+    }
+
+    /// The same, for at most so long.
+    pub fn wait_for(mut self, limit: Duration) -> (i32, String) {
+        let end = Instant::now() + limit;
         loop {
             let status = self.child.try_wait().unwrap();
             if !self.read_some() {

@@ -1,6 +1,6 @@
 //! What lies below a directory, byte for byte, to be compared with what lay there before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -18,6 +18,15 @@ pub enum Node {
 }
 
 impl Node {
+    /// Takes the lines of a file away that hold these words.
+    pub fn forget_lines_with(&mut self, words: &str) {
+        if let Self::File { bytes, .. } = self {
+            let text = String::from_utf8_lossy(bytes);
+            let kept: Vec<&str> = text.lines().filter(|line| !line.contains(words)).collect();
+            *bytes = kept.join("\n").into_bytes();
+        }
+    }
+
     /// The bytes of a file; of anything else, none.
     pub fn bytes(&self) -> &[u8] {
         match self {
@@ -38,6 +47,13 @@ impl std::fmt::Debug for Node {
             Self::Other => write!(out, "something else"),
         }
     }
+}
+
+/// What is not the same in two trees.
+pub fn differences(before: &Tree, now: &Tree) -> Vec<String> {
+    let paths: BTreeSet<_> = before.keys().chain(now.keys()).collect();
+    let differ = paths.into_iter().filter(|path| before.get(*path) != now.get(*path));
+    differ.map(|path| format!("{}: {:?}, {:?}", path.display(), before.get(path), now.get(path))).collect()
 }
 
 /// Reads the tree below `root`, or nothing if it is not there. Links are not followed.

@@ -4,13 +4,14 @@ use super::JournalError;
 use crate::evidence::Untrusted;
 use crate::evidence::log::{Line, Lines};
 use crate::interrupt::{GLANCE, Interrupt};
+use crate::system_program;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Map, Value};
 use std::io::{self, BufReader, Read, Seek};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 /// journalctl answers the matches that are asked for within a second on a large journal; this is for a sick disk.
@@ -71,17 +72,9 @@ pub(super) fn entries(
     // a file takes whatever journalctl has to say, so that it can never wait for us to read it
     let mut complaints = tempfile::tempfile().map_err(JournalError::Read)?;
     let stderr = complaints.try_clone().map_err(JournalError::Read)?;
-    let mut child = Command::new(program)
+    let mut child = system_program::command(program)
         .args(arguments)
-        .env_clear()
-        .envs([
-            ("LC_ALL", "C"),
-            ("PATH", super::PATH),
-            ("SYSTEMD_COLORS", "0"),
-            ("SYSTEMD_LOG_LEVEL", "warning"),
-        ])
-        .current_dir("/")
-        .stdin(Stdio::null())
+        .envs([("LC_ALL", "C"), ("SYSTEMD_LOG_LEVEL", "warning")])
         .stdout(Stdio::piped())
         .stderr(Stdio::from(stderr))
         .spawn()

@@ -1,5 +1,6 @@
 use super::*;
 use crate::evidence::{Denial, Effect};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -50,7 +51,9 @@ fn what_a_service_writes_is_not_believed() {
     for fields in [
         r#""_TRANSPORT":"stdout""#,
         r#""_TRANSPORT":"journal","TRANSPORT":"kernel""#,
-        r#""_TRANSPORT":"kernel","SYSLOG_FACILITY":"3""#,
+        r#""_TRANSPORT":"kernel","SYSLOG_FACILITY":"1""#,
+        r#""_TRANSPORT":"kernel","SYSLOG_FACILITY":["1","0"]"#,
+        r#""_TRANSPORT":"kernel""#,
     ] {
         let entry = Entry::parse(format!("{{{message},{fields}}}").as_bytes()).unwrap();
         assert!(kernel_record(&entry).is_none() && audit_record(&entry).is_none(), "{fields}");
@@ -59,6 +62,17 @@ fn what_a_service_writes_is_not_believed() {
     assert!(core_dump(&Entry::parse(forged.as_bytes()).unwrap()).is_none());
     let forged = r#"{"_PID":"7","_TRANSPORT":"journal","EXIT_CODE":"killed","EXIT_STATUS":"31","__REALTIME_TIMESTAMP":"1"}"#;
     assert!(manager_report(&Entry::parse(forged.as_bytes()).unwrap()).is_none());
+}
+
+#[test]
+fn what_a_stream_says_of_its_unit_is_not_believed() {
+    let entry = |more: &str| {
+        let text =
+            format!(r#"{{"_PID":"7","_SYSTEMD_UNIT":"web.service",{more}"__REALTIME_TIMESTAMP":"1"}}"#);
+        pid_of_unit(&Entry::parse(text.as_bytes()).unwrap())
+    };
+    assert_eq!(entry(r#""_SYSTEMD_CGROUP":"/system.slice/web.service","#), Some((7, 1)));
+    assert_eq!(entry(""), None);
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn closing(text: &[u8]) -> Option<usize> {
 }
 
 /// Walks the bytes that are not in quotes or in a path (`3</dev/null>`), and knows how deep the brackets are.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     text: &'a [u8],
     at: usize,
     depth: i32,
@@ -59,11 +59,11 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(text: &'a [u8]) -> Self {
+    pub(super) fn new(text: &'a [u8]) -> Self {
         Walk { text, at: 0, depth: 0, no_more_paths: false }
     }
 
-    fn next_outside(&mut self) -> Option<(usize, u8)> {
+    pub(super) fn next_outside(&mut self) -> Option<(usize, u8)> {
         let at = self.at;
         let byte = *self.text.get(at)?;
         self.at += 1;
@@ -75,6 +75,11 @@ impl<'a> Walk<'a> {
             _ => {}
         }
         Some((at, byte))
+    }
+
+    /// Go on at this place, which is none before.
+    pub(super) fn skip_to(&mut self, at: usize) {
+        self.at = at;
     }
 
     fn skip_quoted(&mut self) {
@@ -112,7 +117,8 @@ pub(super) fn split(name: &str, text: &[u8]) -> Vec<String> {
         let dots = if cut.len() < part.len() { "…" } else { "" };
         format!("{}{dots}", super::Untrusted::new(cut.as_bytes()).to_string().replace("\\\\", "\\"))
     };
-    let text = String::from_utf8_lossy(text);
+    let words = super::numbers::in_words(text);
+    let text = String::from_utf8_lossy(&words);
     by_crate(name, &text).unwrap_or_else(|| by_hand(&text)).iter().map(|part| shown(part)).collect()
 }
 
@@ -146,20 +152,24 @@ fn depth(text: &[u8]) -> usize {
     deepest
 }
 
-/// At the commas that are in no bracket, quote or path.
 fn by_hand(text: &str) -> Vec<String> {
-    let mut walk = Walk::new(text.as_bytes());
+    parts(text.as_bytes()).into_iter().map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+}
+
+/// Split at the commas that are in no bracket, quote or path.
+pub(super) fn parts(text: &[u8]) -> Vec<&[u8]> {
+    let mut walk = Walk::new(text);
     let mut parts = Vec::new();
     let mut start = 0;
     while let Some((at, byte)) = walk.next_outside() {
         if byte == b',' && walk.depth <= 0 {
-            parts.push(text.get(start..at).unwrap_or_default().trim().to_owned());
+            parts.push(text.get(start..at).unwrap_or_default().trim_ascii());
             start = at + 1;
         }
     }
-    let last = text.get(start..).unwrap_or_default().trim();
+    let last = text.get(start..).unwrap_or_default().trim_ascii();
     if !last.is_empty() {
-        parts.push(last.to_owned());
+        parts.push(last);
     }
     parts
 }

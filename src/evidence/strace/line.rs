@@ -2,7 +2,9 @@
 //! that is none of the things strace prints beside calls is a call, or is counted as not understood.
 
 use super::arguments;
+use crate::replay::Exit;
 use crate::syscalls::Arch;
+use nix::sys::signal::Signal;
 
 /// No process ID is larger (`PID_MAX_LIMIT` of Linux on 64 bits).
 const PID_MAX: u32 = 1 << 22;
@@ -36,14 +38,16 @@ pub enum What<'a> {
     },
     /// The process makes calls of another architecture from now on.
     Mode(Arch),
-    /// It is gone: `exited with …`, `killed by …`.
-    Gone,
+    /// It is gone: `exited with …`, `killed by …`; how, where that is understood.
+    Gone(Option<Exit>),
     /// This thread took over the process ID by execve.
     Superseded {
         /// The thread that called execve.
         by: u32,
     },
-    /// A signal, a stack frame, a message of strace: no call.
+    /// A frame of the stack of the line before (`-k`).
+    Frame(&'a [u8]),
+    /// A signal, a message of strace: no call.
     Other,
     /// Nothing that strace is known to print.
     NotUnderstood,
@@ -134,6 +138,16 @@ fn number(line: &[u8]) -> (Option<u32>, &[u8]) {
     (number, rest)
 }
 
+/// `exited with 1`, `killed by SIGSYS (core dumped)`
+fn exit(event: &[u8]) -> Option<Exit> {
+    let mut words = std::str::from_utf8(event).ok()?.split(' ');
+    match (words.next()?, words.next()?, words.next()?) {
+        ("exited", "with", status) => status.parse().ok().map(Exit::Status),
+        ("killed", "by", signal) => signal.parse::<Signal>().ok().map(|signal| Exit::Signal(signal as i32)),
+        _ => None,
+    }
+}
+
 fn what(rest: &[u8]) -> What<'_> {
     if let Some(event) = rest.strip_prefix(b"+++ ") {
         return match event.strip_prefix(b"superseded by execve in pid ") {
@@ -141,7 +155,7 @@ fn what(rest: &[u8]) -> What<'_> {
                 Some(by) => What::Superseded { by },
                 None => What::NotUnderstood,
             },
-            None => What::Gone,
+            None => What::Gone(exit(event)),
         };
     }
     if let Some(text) = rest.strip_prefix(b"<... ") {
@@ -150,8 +164,11 @@ fn what(rest: &[u8]) -> What<'_> {
     if let Some(text) = rest.strip_prefix(b"[ Process PID=") {
         return mode(text);
     }
-    let beside: [&[u8]; 7] =
-        [b"--- ", b"> ", b"strace: ", b"<unfinished", b"<detached", b"=> ", b"<ptrace(SYSCALL)"];
+    if let Some(frame) = rest.trim_ascii_start().strip_prefix(b"> ") {
+        return What::Frame(frame);
+    }
+    let beside: [&[u8]; 6] =
+        [b"--- ", b"strace: ", b"<unfinished", b"<detached", b"=> ", b"<ptrace(SYSCALL)"];
     if rest.is_empty() || beside.iter().any(|head| rest.trim_ascii_start().starts_with(head)) {
         return What::Other;
     }
@@ -267,14 +284,15 @@ mod tests {
             What::Resumed { name: "clone3", arguments: b" => {parent_tid=[173]}, 88", result: Some(b"173") }
         );
         assert_eq!(what("5 +++ superseded by execve in pid 7 +++"), What::Superseded { by: 7 });
-        assert_eq!(what("5 +++ killed by SIGSYS (core dumped) +++"), What::Gone);
+        assert_eq!(what("5 +++ killed by SIGSYS (core dumped) +++"), What::Gone(Some(Exit::Signal(31))));
+        assert_eq!(what("5 +++ exited with 3 +++"), What::Gone(Some(Exit::Status(3))));
+        assert_eq!(what("5 +++ killed by SIGRT_7 +++"), What::Gone(None));
     }
 
     #[test]
     fn what_is_no_call() {
         for line in [
             "5 --- SIGSYS {si_signo=SIGSYS, si_code=SI_USER} ---",
-            " > /usr/bin/dash() [0x4781]",
             "strace: Process 188 attached",
             " <unfinished ...>",
             " => {parent_tid=[190]}, 88) = 190",
@@ -282,6 +300,7 @@ mod tests {
         ] {
             assert_eq!(read(line.as_bytes()).what, What::Other, "{line}");
         }
+        assert_eq!(read(b" > /usr/bin/dash() [0x4781]").what, What::Frame(b"/usr/bin/dash() [0x4781]"));
         assert_eq!(read(b"\xff\xfe").what, What::NotUnderstood);
         if Arch::native() == Arch::X86_64 {
             assert_eq!(read(b"[pid 5] [ Process PID=5 runs in x32 mode. ]").what, What::Mode(Arch::X32));

@@ -24,6 +24,8 @@ pub(super) struct Proc {
     pub(super) pending: Option<Pending>,
     /// The denials that it got before its parent was known.
     pub(super) unnamed: Vec<usize>,
+    /// The call that strace refused it last.
+    pub(super) refused: Option<Call>,
 }
 
 /// A call that began and has not ended yet.
@@ -31,6 +33,10 @@ pub(super) struct Proc {
 pub(super) struct Pending {
     /// The call's name.
     pub(super) name: String,
+    /// Which one it is, where it is known.
+    pub(super) call: Option<Call>,
+    /// When it began, in microseconds since the epoch.
+    pub(super) time: Option<u64>,
     /// The arguments so far.
     pub(super) text: Vec<u8>,
     /// The denial that it is.
@@ -140,7 +146,7 @@ impl Processes {
 
 impl Proc {
     fn new(program: Option<Vec<u8>>, parent: Option<(u32, Option<Vec<u8>>)>, arch: Arch) -> Self {
-        Proc { program, parent, arch, pending: None, unnamed: Vec::new() }
+        Proc { program, parent, arch, pending: None, unnamed: Vec::new(), refused: None }
     }
 
     /// What a child, or a thread, of this process starts as.

@@ -181,7 +181,11 @@ fn a_flood_ends_soon() {
 
 fn explained(pasted: &Pasted) -> crate::explain::Explanation {
     static GROUPS: LazyLock<Groups> = LazyLock::new(|| Groups::from_rules(252).unwrap());
-    crate::explain::explain(pasted, crate::explain::Context { groups: &GROUPS, unit: None, repair: None })
+    let rules = crate::rules::Rules::default();
+    crate::explain::explain(
+        pasted,
+        crate::explain::Context { groups: &GROUPS, rules: &rules, unit: None, repair: None },
+    )
 }
 
 proptest! {

@@ -1,6 +1,9 @@
 //! What a notification becomes: a denial with the process that made the call.
 
+use super::arguments;
+use crate::blame;
 use crate::evidence::{Attribution, Denial, Effect, Process, Source, Untrusted};
+use crate::policy::Policy;
 use crate::syscalls::Call;
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
@@ -12,27 +15,64 @@ const MAX: usize = 4096;
 /// How many callers are remembered, so that a call that repeats costs one look and not four.
 const REMEMBERED: usize = 65_536;
 
+/// The arguments that the unit's settings look at, of a call that one of them let fail.
+type LookedAt = Option<[u64; 6]>;
+
+/// What makes a denial another one.
+type Seen = (Untrusted, Option<Untrusted>, Call, Effect, LookedAt);
+
 /// The denials of a replay: one for each program and call.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Denials {
     pub(super) all: Vec<Denial>,
     /// Some were left out.
     pub(super) lossy: bool,
     /// Where our own program is, which is no program of the unit.
     launcher: PathBuf,
-    callers: HashSet<(u32, Vec<u8>, Call)>,
-    seen: HashSet<(Untrusted, Option<Untrusted>, Call, Effect)>,
+    /// The programs that were unwound, where stacks are wanted.
+    blame: Option<blame::Known>,
+    callers: HashSet<(u32, Vec<u8>, Call, LookedAt)>,
+    seen: HashSet<Seen>,
 }
 
 impl Denials {
-    pub(super) fn new(launcher: PathBuf) -> Self {
-        Denials { launcher, ..Denials::default() }
+    pub(super) fn new(launcher: PathBuf, blame: bool) -> Self {
+        Denials { launcher, blame: blame.then(blame::Known::default), ..Denials::default() }
     }
 
     /// Take one down. `waits` tells whether the caller is still the one that was looked at.
     pub(super) fn add(&mut self, call: Call, effect: Effect, thread: u32, waits: impl Fn() -> bool) {
+        self.keep(call, effect, (Vec::new(), None), thread, &waits);
+    }
+
+    /// Take one down that another setting than the filter let fail, with the arguments for which it does.
+    pub(super) fn add_of_setting(
+        &mut self,
+        policy: &Policy,
+        call: Call,
+        arguments: &[u64; 6],
+        effect: Effect,
+        thread: u32,
+        waits: impl Fn() -> bool,
+    ) {
+        let looked_at = arguments::looked_at(policy, call, arguments);
+        let Effect::Failed(errno) = effect else { return };
+        if policy.restricted(call, &looked_at, errno).is_some() {
+            let shown = arguments::shown(policy, call, &looked_at);
+            self.keep(call, effect, (shown, Some(looked_at)), thread, &waits);
+        }
+    }
+
+    fn keep(
+        &mut self,
+        call: Call,
+        effect: Effect,
+        (arguments, raw_arguments): (Vec<String>, LookedAt),
+        thread: u32,
+        waits: &impl Fn() -> bool,
+    ) {
         let comm = comm(thread).unwrap_or_default();
-        let caller = (thread, comm, call);
+        let caller = (thread, comm, call, raw_arguments);
         if self.callers.contains(&caller) {
             return;
         }
@@ -48,7 +88,8 @@ impl Denials {
             self.lossy = true;
             return;
         }
-        if self.seen.insert((process.comm.clone(), process.exe.clone(), call, effect)) {
+        if self.seen.insert((process.comm.clone(), process.exe.clone(), call, effect, raw_arguments)) {
+            let stack = self.blame.as_mut().map(|known| blame::live::stack_of(thread, known));
             let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
             self.all.push(Denial {
                 call,
@@ -57,9 +98,16 @@ impl Denials {
                 time: now.and_then(|t| u64::try_from(t.as_micros()).ok()),
                 source: Source::Notification,
                 attribution: Some(Attribution::Replayed),
-                arguments: Vec::new(),
+                arguments,
+                raw_arguments,
+                stack: stack.filter(|_| waits()).unwrap_or_default(),
             });
         }
+    }
+
+    /// The process of a thread that waits for an answer.
+    pub(super) fn process_named(&self, thread: u32) -> Process {
+        self.process(thread, &comm(thread).unwrap_or_default())
     }
 
     fn process(&self, thread: u32, comm: &[u8]) -> Process {

@@ -7,6 +7,7 @@
 //! and then executes the program. That ends the courier. If it fails, the courier reports why.
 
 use super::limits::Limit;
+use crate::seccomp::descriptors;
 use crate::seccomp::kernel::{self, Program};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -188,7 +189,7 @@ fn prepare(spec: &Spec) -> Result<(), Failure> {
     umask(Mode::from_bits_truncate(spec.umask));
     // the following three are wishes that a user without privileges may not have
     if let Some(nice) = spec.nice {
-        let _denied = kernel::set_nice(nice);
+        let _denied = descriptors::set_nice(nice);
     }
     if let Some(score) = spec.oom_score_adjust {
         let _denied = std::fs::write("/proc/self/oom_score_adj", score.to_string());

@@ -5,8 +5,10 @@
 //!
 //! What only a manager or a namespace can give is not imitated, and a note of the observation names it.
 
+mod arguments;
 mod context;
 mod denials;
+mod executable;
 mod launch;
 mod limits;
 mod notify;
@@ -18,7 +20,10 @@ pub use launch::{ARGUMENT, launch_main};
 
 use crate::interrupt::Interrupt;
 use crate::policy::Policy;
-use crate::replay::{Engine, Observation};
+use crate::policy::relax::with;
+use crate::replay::session::{Watched, now_us};
+use crate::replay::settings::Search;
+use crate::replay::{Check, Engine, Observation};
 use crate::seccomp::bpf::{self, OnDenied};
 use crate::unit::Unit;
 use context::Context;
@@ -36,10 +41,14 @@ pub struct Options {
     pub observe: Duration,
     /// How long a start may take, where the unit does not want it sooner.
     pub start: Duration,
+    /// The user's own idea of "it works".
+    pub check: Option<Check>,
     /// Ends the replay when it is raised.
     pub interrupt: Interrupt,
     /// The unitfix program, which each command is launched with.
     pub launcher: PathBuf,
+    /// Unwind the stack of each denied call while its process waits.
+    pub blame: bool,
 }
 
 impl Options {
@@ -48,11 +57,13 @@ impl Options {
     pub fn new(observe: Duration, interrupt: Interrupt) -> Self {
         // systemd waits 90 s for a start (DefaultTimeoutStartSec=)
         let start = Duration::from_secs(90);
-        Options { observe, start, interrupt, launcher: PathBuf::from("/proc/self/exe") }
+        let launcher = PathBuf::from("/proc/self/exe");
+        Options { observe, start, check: None, interrupt, launcher, blame: false }
     }
 }
 
-/// What becomes of the calls that the policy denies.
+/// What becomes of the calls that `SystemCallFilter=` and `SystemCallArchitectures=` deny. Those that other settings deny
+/// are recorded and fail in either case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// They run, and are recorded.
@@ -140,9 +151,14 @@ fn refusal(errno: Errno) -> &'static str {
     }
 }
 
-/// Run a unit with its forbidden calls let through, and record them.
+/// Run a unit with the calls let through that `SystemCallFilter=` and `SystemCallArchitectures=` forbid, and record
+/// them. What other settings forbid fails as they say, and is recorded, too; where it ends the unit, it is run again
+/// with as little of them relaxed as makes it work.
 pub fn record(unit: &Unit, policy: &Policy, options: &Options) -> Result<Observation, LocalError> {
-    replay(unit, policy, options, Mode::Record)
+    Search { policy, unit, interrupt: &options.interrupt }.run(|relaxed| {
+        let unit = with(unit, &relaxed.lines, policy.systemd);
+        replay(&unit, &policy.relaxed(&unit), options, Mode::Record)
+    })
 }
 
 /// Run a unit under a repaired policy. Whatever that still denies is really denied, and reported.
@@ -155,7 +171,9 @@ fn replay(unit: &Unit, policy: &Policy, options: &Options, mode: Mode) -> Result
     if !crate::unit::exec::Stage::ALL[..4].iter().any(|stage| !unit.commands(*stage).is_empty()) {
         return Err(LocalError::NoCommand);
     }
-    let filtered = policy.filter.exists() || policy.architectures.is_some();
+    let policy = &policy.with_filters_only();
+    let filtered =
+        policy.filter.exists() || policy.architectures.is_some() || !policy.restrictions.is_empty();
     let context = Context::of(unit, filtered)?;
     let notifies = kind == Kind::Notify || unit.text("NotifyAccess").is_some_and(|access| access != "none");
     let notify = notifies.then(Notify::new).transpose()?;
@@ -169,17 +187,20 @@ fn replay(unit: &Unit, policy: &Policy, options: &Options, mode: Mode) -> Result
         family: processes::Family::gather()?,
         kind,
     };
-    let started = Instant::now();
-    let outcome = service.run()?;
-    let watched = started.elapsed();
+    let (started, began) = (Instant::now(), now_us());
+    let (outcome, check, casualties) = service.run()?;
+    let watched = Watched { outcome, check, time: started.elapsed(), began, ended: now_us() };
     let Service { context, mut supervisor, family, .. } = service;
     drop(family); // whatever still ran is gone now, and has said its last word
-    let mut notes = context.notes;
+    let mut observation = Observation::of(Engine::Local, watched);
+    observation.notes = context.notes;
     if kind == Kind::Dbus {
-        notes.push("not imitated: the bus name that Type=dbus waits for".to_owned());
+        observation.notes.push("not imitated: the bus name that Type=dbus waits for".to_owned());
     }
-    notes.extend(context::not_imitated(unit));
-    let log = supervisor.log();
-    let denials::Denials { all: denials, lossy, .. } = supervisor.denials;
-    Ok(Observation { engine: Engine::Local, denials, outcome, watched, lossy, notes, log })
+    observation.notes.extend(context::not_imitated(unit));
+    observation.log = supervisor.log();
+    observation.casualties = Some(casualties);
+    observation.denials = supervisor.denials.all;
+    observation.lossy = supervisor.denials.lossy;
+    Ok(observation)
 }

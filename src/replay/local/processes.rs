@@ -3,7 +3,7 @@
 use super::LocalError;
 use crate::interrupt::GLANCE;
 use crate::replay::Exit;
-use crate::seccomp::kernel;
+use crate::seccomp::descriptors;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
@@ -96,7 +96,7 @@ impl Family {
             let running = self.running();
             let Some(first) = running.first() else { break };
             self.signal(Signal::SIGKILL);
-            if let Ok(fd) = kernel::open_process(*first) {
+            if let Ok(fd) = descriptors::open_process(*first) {
                 let mut ends = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
                 let _again = poll(&mut ends, timeout(Instant::now() + GLANCE));
             }

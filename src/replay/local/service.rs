@@ -8,8 +8,9 @@ use super::processes::{Family, ended};
 use super::supervisor::{Supervisor, errno};
 use super::{LocalError, Options};
 use crate::interrupt::GLANCE;
-use crate::replay::{Exit, Outcome};
-use crate::seccomp::kernel::{self, Listener};
+use crate::replay::{Casualty, CheckResult, Checking, Exit, Outcome};
+use crate::seccomp::descriptors;
+use crate::seccomp::kernel::Listener;
 use crate::unit::Unit;
 use crate::unit::exec::{Command, Stage};
 use nix::errno::Errno;
@@ -84,16 +85,20 @@ struct Running {
 
 impl Service<'_> {
     /// Start it, watch it, and say what it did. Whatever it left running is stopped afterwards.
-    pub(super) fn run(&mut self) -> Result<Outcome, LocalError> {
-        let outcome = match self.live() {
+    pub(super) fn run(&mut self) -> Result<(Outcome, Option<CheckResult>, Vec<Casualty>), LocalError> {
+        let mut checking = self.options.check.as_ref().map(Checking::new);
+        let outcome = match self.live(checking.as_mut()) {
             Ok(outcome) | Err(Over::Ended(outcome)) => outcome,
             Err(Over::Error(error)) => return Err(error),
         };
+        let checking = checking.filter(|_| outcome.healthy());
+        let check = checking.map(|checking| checking.end(&self.options.interrupt));
+        let casualties = self.supervisor.casualties();
         self.stop()?;
-        Ok(outcome)
+        Ok((outcome, check, casualties))
     }
 
-    fn live(&mut self) -> Result<Outcome, Over> {
+    fn live(&mut self, checking: Option<&mut Checking>) -> Result<Outcome, Over> {
         self.condition()?;
         self.control(Stage::StartPre)?;
         let main = match self.kind {
@@ -106,7 +111,7 @@ impl Service<'_> {
             self.context.set("MAINPID", main.pid.to_string());
         }
         self.control(Stage::StartPost)?;
-        self.watch(main)
+        self.watch(main, checking)
     }
 
     /// `ExecCondition=`: from 1 to 254 means that the unit shall not run, which is no failure.
@@ -212,12 +217,12 @@ impl Service<'_> {
     /// Another process of the unit becomes the main one.
     fn adopt(&self, pid: Pid, command: &str) -> Option<Running> {
         let ours = self.family.running().contains(&pid);
-        let ends = ours.then(|| kernel::open_process(pid).ok()).flatten()?;
+        let ends = ours.then(|| descriptors::open_process(pid).ok()).flatten()?;
         Some(Running { pid, ends, command: command.to_owned() })
     }
 
     /// Look at the unit until the time is up, or it is over.
-    fn watch(&mut self, main: Option<Running>) -> Result<Outcome, Over> {
+    fn watch(&mut self, main: Option<Running>, mut checking: Option<&mut Checking>) -> Result<Outcome, Over> {
         let deadline = Instant::now() + self.options.observe;
         let stays = self.unit.flag("RemainAfterExit");
         let mut buried = Instant::now();
@@ -248,7 +253,12 @@ impl Service<'_> {
                 return Ok(Outcome::Finished);
             }
             let ends: Vec<_> = main.iter().map(|running| running.ends.as_fd()).collect();
-            self.supervisor.turn(&ends, deadline)?;
+            let mut until = deadline;
+            if let Some(checking) = &mut checking {
+                checking.turn();
+                until = until.min(Instant::now() + GLANCE);
+            }
+            self.supervisor.turn(&ends, until)?;
             if buried.elapsed() > Duration::from_secs(1) {
                 self.family.reap(main.as_ref().map(|running| running.pid));
                 buried = Instant::now();
@@ -267,7 +277,8 @@ impl Service<'_> {
             if running.is_empty() || Instant::now() >= deadline {
                 return Ok(()); // what is left dies with the family
             }
-            let ends: Vec<OwnedFd> = running.iter().filter_map(|p| kernel::open_process(*p).ok()).collect();
+            let ends: Vec<OwnedFd> =
+                running.iter().filter_map(|p| descriptors::open_process(*p).ok()).collect();
             let ends: Vec<_> = ends.iter().map(AsFd::as_fd).collect();
             self.supervisor.turn(&ends, deadline)?;
         }
@@ -356,8 +367,9 @@ impl Service<'_> {
             .spawn()
             .map_err(|e| LocalError::Launcher { path: self.options.launcher.clone(), errno: errno(&e) })?;
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(-1));
-        let ends = kernel::open_process(pid).map_err(LocalError::system("watching a process"))?;
+        let ends = descriptors::open_process(pid).map_err(LocalError::system("watching a process"))?;
         let running = Running { pid, ends, command: command.text.clone() };
+        self.supervisor.know(pid);
         let not_ours = |e: std::io::Error| self.no_launcher(errno(&e));
         send_spec(&mut control, &spec).map_err(not_ours)?;
         self.see_off(&mut control, &running, spec.filter.is_some())?;
@@ -383,8 +395,8 @@ impl Service<'_> {
                 [false, true] => return Ok(()), // it died; how, is found out by whoever waits for it
                 _ => {}
             }
-            let message =
-                kernel::receive_with_fd(control).map_err(|e| LocalError::system("launching")(errno(&e)))?;
+            let message = descriptors::receive_with_fd(control)
+                .map_err(|e| LocalError::system("launching")(errno(&e)))?;
             match message {
                 Some((launch::LISTENER, Some(fd))) => {
                     let errno = |errno| LocalError::Notification { errno };

@@ -6,19 +6,21 @@
 //! forbids never runs. The kill is SIGKILL rather than SIGSYS: it cannot be caught, and leaves no core dump.
 
 use super::denials::{Denials, process_of};
+use super::executable;
 use super::notify::Notify;
 use super::processes::timeout;
 use super::{LocalError, Mode, Options};
-use crate::evidence::{Effect, Untrusted};
-use crate::policy::{Action, Policy};
-use crate::replay::Exit;
-use crate::seccomp::kernel::{Listener, Notification};
+use crate::evidence::{Effect, Process, Untrusted};
+use crate::policy::{Action, ENOSYS, Policy};
+use crate::replay::{Casualty, Exit};
+use crate::seccomp::descriptors;
+use crate::seccomp::kernel::{self, Listener, Notification};
 use crate::syscalls::Call;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -37,6 +39,10 @@ pub(super) struct Supervisor<'a> {
     pub(super) notify: Option<Notify>,
     /// Processes killed for a forbidden call.
     condemned: BTreeSet<i32>,
+    /// Processes whose end the service itself judges.
+    judged: BTreeSet<i32>,
+    /// Processes that were refused a call.
+    refused: BTreeMap<i32, Refused>,
     output: Output,
 }
 
@@ -48,10 +54,32 @@ impl<'a> Supervisor<'a> {
         notify: Option<Notify>,
     ) -> Result<Self, LocalError> {
         let launcher = std::fs::canonicalize(&options.launcher).unwrap_or_default();
-        let denials = Denials::new(launcher);
+        // what a proof denies is not blamed: it says that the repair does not do
+        let denials = Denials::new(launcher, options.blame && mode == Mode::Record);
         let output = Output::new()?;
-        let (listeners, condemned) = (Vec::new(), BTreeSet::new());
-        Ok(Supervisor { policy, mode, options, listeners, denials, notify, condemned, output })
+        Ok(Supervisor {
+            policy,
+            mode,
+            options,
+            listeners: Vec::new(),
+            denials,
+            notify,
+            condemned: BTreeSet::new(),
+            judged: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            output,
+        })
+    }
+
+    /// The end of this process is judged by the service, so it need not be looked for here.
+    pub(super) fn know(&mut self, pid: Pid) {
+        self.judged.insert(pid.as_raw());
+    }
+
+    /// The processes that were refused a call and ended badly until now.
+    pub(super) fn casualties(&self) -> Vec<Casualty> {
+        let others = self.refused.iter().filter(|(pid, _)| !self.judged.contains(pid));
+        others.filter_map(|(_, refused)| refused.casualty()).collect()
     }
 
     pub(super) fn listen(&mut self, listener: Listener) {
@@ -128,22 +156,45 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    fn action(&self, call: Call, notification: &Notification) -> Action {
-        self.policy.answer_of_filters(call).to(&notification.arguments).action
+    /// What the filter says of a call, and what other settings say.
+    fn said(&self, call: Call, arguments: &[u64; 6], thread: u32) -> Said {
+        let filter = self.policy.answer_of_filter(call).to(arguments).action;
+        let setting = match self.policy.answer_of_settings(call).to(arguments).action {
+            Action::Errno(number) if !executable::already(self.policy, call, arguments, thread) => {
+                Some(number)
+            }
+            _ => None,
+        };
+        Said { filter, setting }
     }
 
     fn answer(&mut self, index: usize, notification: Notification) -> Result<(), LocalError> {
         let listener = &self.listeners[index];
-        let id = notification.id;
+        let (id, thread) = (notification.id, notification.thread);
         let call = Call::from_record(notification.arch, notification.number);
-        let effect = match (self.mode, call.map(|call| self.action(call, &notification))) {
-            (Mode::Record, _) | (_, Some(Action::Allow | Action::Log)) => Effect::Recorded,
-            (Mode::Enforce, Some(Action::Errno(number))) => Effect::Failed(number),
-            (Mode::Enforce, Some(Action::Kill) | None) => Effect::Killed,
-        };
-        if let Some(call) = call {
-            self.denials.add(call, effect, notification.thread, || listener.waits(id));
+        let said = call.map(|call| self.said(call, &notification.arguments, thread));
+        let effect = said.map_or(Effect::Killed, |said| said.effect(self.mode));
+        if let (Some(call), Some(said)) = (call, said) {
+            let waits = || listener.waits(id);
+            if said.setting.is_some_and(|errno| effect == Effect::Failed(errno)) {
+                self.denials.add_of_setting(
+                    self.policy,
+                    call,
+                    &notification.arguments,
+                    effect,
+                    thread,
+                    waits,
+                );
+            }
+            if said.filter.denies() {
+                let effect = if self.mode == Mode::Record { Effect::Recorded } else { effect };
+                self.denials.add(call, effect, thread, waits);
+                if let Effect::Failed(_) = effect {
+                    self.refuse(call, thread);
+                }
+            }
         }
+        let listener = &self.listeners[index];
         let answered = match effect {
             Effect::Recorded => listener.proceed(id),
             Effect::Failed(number) => listener.fail(id, number),
@@ -162,7 +213,63 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-const ENOSYS: u16 = 38;
+impl Supervisor<'_> {
+    /// Remember who was refused a call, to see how it ends.
+    fn refuse(&mut self, call: Call, thread: u32) {
+        let Some(pid) = process_of(thread).and_then(|pid| i32::try_from(pid).ok()) else { return };
+        if let Some(refused) = self.refused.get_mut(&pid) {
+            refused.call = call;
+        } else if self.refused.len() < REFUSED_MAX
+            && let Ok(ends) = descriptors::open_process(Pid::from_raw(pid))
+        {
+            let process = self.denials.process_named(thread);
+            self.refused.insert(pid, Refused { call, process, ends });
+        }
+    }
+}
+
+/// Of more processes that were refused a call it is not seen how they end.
+const REFUSED_MAX: usize = 256;
+
+/// A process that was refused a call.
+struct Refused {
+    call: Call,
+    process: Process,
+    ends: OwnedFd,
+}
+
+impl Refused {
+    /// Nothing, if it is alive, or ended well.
+    fn casualty(&self) -> Option<Casualty> {
+        let mut ended = [PollFd::new(self.ends.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ended, PollTimeout::ZERO) == Ok(0) {
+            return None;
+        }
+        let exit = kernel::exit_of(&self.ends);
+        let casualty = Casualty { process: self.process.clone(), call: self.call, exit };
+        (exit != Some(Exit::Status(0))).then_some(casualty)
+    }
+}
+
+/// What is said of a call.
+#[derive(Clone, Copy)]
+struct Said {
+    /// By `SystemCallFilter=` and `SystemCallArchitectures=`.
+    filter: Action,
+    /// By other settings: the errno that it fails with.
+    setting: Option<u16>,
+}
+
+impl Said {
+    /// What becomes of it: the filter is the last one that systemd installs, so that its errno counts.
+    fn effect(self, mode: Mode) -> Effect {
+        match (mode, self.filter, self.setting) {
+            (Mode::Enforce, Action::Kill, _) => Effect::Killed,
+            (Mode::Enforce, Action::Errno(number), _) | (_, _, Some(number)) => Effect::Failed(number),
+            _ => Effect::Recorded,
+        }
+    }
+}
 
 fn end(pid: i32) -> bool {
     kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok()

@@ -1,20 +1,32 @@
 //! The cases. Each is a function that takes a bed and panics when something is not as it should be.
 
 mod apply_errors;
+mod blame;
 mod denials;
 mod evidence;
+mod failure_points;
+mod floods;
+mod forged;
 mod founding;
 mod groups;
 mod harness;
+mod hostile;
+mod incidents;
 mod installed_filters;
+mod killed;
+mod ladder;
+mod lasting;
 mod lint;
+mod minimum;
 mod other_causes;
 mod own_policy;
+mod patch;
 mod policy;
 mod prompts;
 mod real_calls;
 mod refused;
 mod repair;
+mod settings;
 mod shown;
 mod support;
 
@@ -29,11 +41,13 @@ pub struct Case {
     pub packages: &'static str,
     /// All of them, if there is none.
     only: &'static [&'static str],
+    /// No other case runs meanwhile.
+    pub alone: bool,
 }
 
 impl Case {
     pub const fn new(name: &'static str, run: fn(&Bed)) -> Self {
-        Self { name, run, packages: "", only: &[] }
+        Self { name, run, packages: "", only: &[], alone: false }
     }
 
     /// Restricts the case to some suites.
@@ -46,6 +60,12 @@ impl Case {
         Self { packages, ..self }
     }
 
+    /// Nothing else runs meanwhile, because it would suffer: all beds have one kernel, and so one kernel log, and one
+    /// machine.
+    pub const fn alone(self) -> Self {
+        Self { alone: true, ..self }
+    }
+
     pub fn runs_on(&self, suite: &str) -> bool {
         self.only.is_empty() || self.only.contains(&suite)
     }
@@ -54,18 +74,31 @@ impl Case {
 /// Every case, in the order in which they run.
 pub fn all() -> Vec<Case> {
     [
+        // the longest first, so that nobody waits for them in the end
+        lasting::CASES,
+        failure_points::CASES,
+        killed::CASES,
         harness::CASES,
         groups::CASES,
         founding::CASES,
+        incidents::CASES,
         repair::CASES,
+        ladder::CASES,
+        minimum::CASES,
+        settings::CASES,
         denials::CASES,
         other_causes::CASES,
         prompts::CASES,
         refused::CASES,
         apply_errors::CASES,
+        floods::CASES,
+        blame::CASES,
         evidence::CASES,
+        forged::CASES,
+        hostile::CASES,
         own_policy::CASES,
         policy::CASES,
+        patch::CASES,
         lint::CASES,
         installed_filters::CASES,
         real_calls::CASES,

@@ -26,7 +26,7 @@ pub const CASES: &[Case] = &[
     Case::new("other_causes::other_signal", |bed| {
         other_cause(bed, "/bin/sh -c 'echo about to fall; kill -SEGV $$$$'", &["SIGSEGV", "about to fall"]);
     }),
-    Case::new("other_causes::healthy", healthy),
+    Case::new("other_causes::healthy", healthy).alone(),
     Case::new("other_causes::soft_denials", soft_denials),
 ];
 

@@ -16,6 +16,9 @@ pub const CASES: &[Case] = &[
     Case::new("prompts::interrupted_active", |bed| interrupted(bed, ACTIVE, "active"))
         .only_on(&["host", "bookworm"]),
     Case::new("prompts::yes", yes),
+    Case::new("prompts::choosing", choosing),
+    Case::new("prompts::nothing_chosen", nothing_chosen).only_on(&["host", "bookworm"]),
+    Case::new("prompts::editing", editing).only_on(&["host", "bookworm"]),
     Case::new("prompts::terminal_modes", terminal_modes).only_on(&["host", "bookworm"]),
     Case::new("prompts::typed_ahead", typed_ahead).only_on(&["host", "bookworm"]),
     Case::new("prompts::nobody_to_ask", nobody_to_ask),
@@ -54,7 +57,7 @@ impl No {
 
 fn ask(terminal: &mut Terminal, question: &str) {
     terminal.expect(question);
-    terminal.expect("[y/N]");
+    terminal.expect("[y/N");
 }
 
 fn declined(bed: &Bed, unit: &str, state: &str) {
@@ -138,6 +141,104 @@ fn yes(bed: &Bed) {
     terminal.send("y\r");
     assert_eq!(terminal.wait().0, 0);
     assert_eq!(bed.exec(&["test", "-e", "/etc/systemd/system/v.service.d"]).status, 1);
+}
+
+/// Explained first, then another change is chosen with the arrow keys; the diff follows.
+fn choosing(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let mut terminal = bed.unitfix_on_terminal(&[UNIT, "--apply", "--observe", "1"]);
+    ask(&mut terminal, REPLAY);
+    terminal.send("y\r");
+    terminal.expect("Write this, reload and restart? [y/N/c/e/?]");
+    terminal.send("?\r");
+    terminal.expect("setrlimit sets a resource limit");
+    terminal.expect("choose another change");
+    ask(&mut terminal, APPLY);
+    terminal.send("c\r");
+    terminal.expect("Which change?");
+    terminal.send("\x1b[A\r"); // up, which from the first is the last
+    terminal.expect("Repair: allow @resources ("); // how many calls it has depends on systemd
+    terminal.expect("+SystemCallFilter=@resources");
+    ask(&mut terminal, APPLY);
+    terminal.send("y\r");
+    let (status, text) = terminal.wait();
+    assert_eq!(status, 0, "{text}");
+    assert_eq!(settings(bed, DROP_IN), ["SystemCallFilter=@resources"]);
+    assert_said(&bed.unitfix(&["revert", UNIT, "--yes"]), 0, &[]);
+}
+
+/// Out of the list without a choice: the question comes again, and what is not a yes changes nothing.
+fn nothing_chosen(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let before = Snapshot::of(bed, UNIT);
+    for leave in ["\x1b", "q", "^C", "TERM", "hang-up"] {
+        let mut terminal = bed.unitfix_on_terminal(&[UNIT, "--apply", "--observe", "1"]);
+        ask(&mut terminal, REPLAY);
+        terminal.send("y\r");
+        ask(&mut terminal, APPLY);
+        terminal.send("c\r");
+        terminal.expect("Which change?");
+        match leave {
+            "^C" => terminal.interrupt(),
+            "hang-up" => terminal.hang_up(),
+            "TERM" => drop(bed.run(&["sh", "-c", "kill -TERM $(cat /run/unitfix/lock/v.service)"])),
+            keys => {
+                terminal.send(keys);
+                ask(&mut terminal, APPLY);
+                terminal.send("n\r");
+            }
+        }
+        let (status, text) = terminal.wait();
+        assert_eq!(status, 1, "{leave:?}: {text}");
+        assert!(!text.contains("panicked"), "{text}");
+        before.assert_same(bed, UNIT, &format!("left with {leave:?}"));
+    }
+}
+
+/// What an editor made of the drop-in is judged again, shown again and asked about again.
+fn editing(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let before = Snapshot::of(bed, UNIT);
+    let edit = |editor: &str| {
+        let editor = format!("EDITOR={editor}");
+        let unitfix = ["env", "UNITFIX_PROC_ROOT=/run/hostproc", &editor, "/run/ut/unitfix"];
+        let mut terminal = bed.terminal(&[&unitfix[..], &[UNIT, "--apply", "--observe", "1"]].concat());
+        ask(&mut terminal, REPLAY);
+        terminal.send("y\r");
+        ask(&mut terminal, APPLY);
+        terminal.send("e\r");
+        terminal
+    };
+    let mut terminal = edit("sed -i s/=setrlimit/=setrlimit\\ mlock\\ nonsense/");
+    terminal.expect("'nonsense' is no system call that this system knows");
+    terminal.expect("+SystemCallFilter=setrlimit mlock nonsense");
+    ask(&mut terminal, APPLY);
+    terminal.send("n\r");
+    assert_eq!(terminal.wait().0, 1);
+    before.assert_same(bed, UNIT, "edited and declined");
+
+    let mut terminal = edit("sed -i s/=setrlimit/=~setrlimit/");
+    terminal.expect("setrlimit is still forbidden: it kills");
+    ask(&mut terminal, APPLY);
+    terminal.send("y\r"); // somebody insists
+    let (status, text) = terminal.wait();
+    assert_eq!(status, 4, "{text}");
+    before.assert_same(bed, UNIT, "edited so that it does not help");
+
+    let mut terminal = edit("false");
+    terminal.expect("it cannot be edited: the editor ended with exit status: 1");
+    ask(&mut terminal, APPLY);
+    terminal.send("n\r");
+    assert_eq!(terminal.wait().0, 1);
+
+    let mut terminal = edit("sed -i s/=setrlimit/=setrlimit\\ setpriority/");
+    terminal.expect("Repair: allow setpriority and setrlimit (2 calls more)");
+    ask(&mut terminal, APPLY);
+    terminal.send("y\r");
+    let (status, text) = terminal.wait();
+    assert_eq!(status, 0, "{text}");
+    assert_eq!(settings(bed, DROP_IN), ["SystemCallFilter=setrlimit setpriority"]);
+    assert_said(&bed.unitfix(&["revert", UNIT, "--yes"]), 0, &["as it was before unitfix"]);
 }
 
 /// What was typed before a question is no answer to it, nor is a word that Return does not follow.

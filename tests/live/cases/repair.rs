@@ -95,7 +95,7 @@ fn repair(bed: &Bed, kind: &Kind, via: &str) {
     }
     let (etc, run) = (bed.tree("/etc/systemd/system"), bed.tree("/run/systemd/system"));
 
-    let repair = [kind.unit, "--apply", "--yes", "--observe", "2", "--via", via];
+    let repair = [kind.unit, "--apply", "--yes", "--observe", "2", "--via", via, "--prefer", "exact"];
     if kind.calls.contains("bpf") {
         let output = bed.unitfix(&repair);
         assert_eq!(output.status, 1, "a call that hands over the system: {output:?}");
