@@ -30,8 +30,17 @@ const SOUNDS_MAX: usize = 20_000;
 const FLOOD: u64 = 2_000;
 /// For so long, a process with this ID and name is taken for the same, so that a flood costs no look at `/proc` each.
 const SAME_PROCESS: Duration = Duration::from_millis(250);
+/// From so many records on, the kernel has processes wait that make more (`audit_backlog_limit` of kernel/audit.c).
+const BACKLOG: u64 = 64;
+/// After such a flood, a silence as long as this may be processes that wait for nothing; see [`Waker`].
+const SILENCE: Duration = Duration::from_millis(200);
+/// So often in a row they are woken: after that, the flood has simply ended.
+const NUDGES: u8 = 5;
 /// How long a record of one's own may take to arrive.
 const ECHO_LIMIT: Duration = Duration::from_secs(2);
+
+/// The name of the threads that make a record to wake others.
+const NUDGE: &str = "unitfix-wakes";
 
 /// What was heard on the socket.
 #[derive(Clone, Debug, Default)]
@@ -100,6 +109,7 @@ impl AuditSocket {
             seen: HashMap::new(),
             recent: HashMap::new(),
             recent_since: Instant::now(),
+            waker: Waker::default(),
         };
         let before = AuditStatus::get();
         Ok(AuditSocket { shared, before, reader: Some(std::thread::spawn(move || reader.run())) })
@@ -191,6 +201,40 @@ struct Reader {
     /// The same by process.
     recent: HashMap<(u32, Call, Effect, Untrusted), usize>,
     recent_since: Instant,
+    waker: Waker,
+}
+
+/// Wakes processes that the kernel holds up for no reason. While its backlog is full it lets one that makes a record wait
+/// for up to a minute (`audit_log_start()` in kernel/audit.c), and wakes one more for each record that it hands on. If
+/// the last was handed on just as another began to wait, all of them wait and nobody wakes them: but for one more record.
+#[derive(Default)]
+struct Waker {
+    /// How many records came, to see whether it is a flood.
+    heard: u64,
+    /// When the last one came.
+    last: Option<Instant>,
+    nudges: u8,
+}
+
+impl Waker {
+    fn heard(&mut self, own: bool) {
+        self.heard += 1;
+        self.last = Some(Instant::now());
+        if !own {
+            self.nudges = 0;
+        }
+    }
+
+    /// Nothing came for a moment: make a record, if that is suspicious.
+    fn silence(&mut self) {
+        let silent = self.last.is_some_and(|last| last.elapsed() >= SILENCE);
+        if silent && self.heard >= BACKLOG && self.nudges < NUDGES {
+            self.nudges += 1;
+            self.last = Some(Instant::now());
+            // on a thread of its own, because it may have to wait as well
+            let _ = std::thread::Builder::new().spawn(|| seccomp::log_one_call(NUDGE));
+        }
+    }
 }
 
 impl Reader {
@@ -201,6 +245,7 @@ impl Reader {
         while !self.shared.ended.load(Ordering::Relaxed) {
             let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
             if !matches!(poll(&mut ready, PollTimeout::from(50u8)), Ok(n) if n > 0) {
+                self.waker.silence();
                 continue;
             }
             buffer.clear();
@@ -225,6 +270,7 @@ impl Reader {
         let payload = bytes.get(16..).unwrap_or_default();
         let Ok(Some(record)) = record::parse(payload) else { return };
         let Some(mut denial) = record.denial(Source::AuditSocket) else { return };
+        self.waker.heard(denial.process.comm.bytes() == NUDGE.as_bytes());
         if self.recent_since.elapsed() > SAME_PROCESS {
             self.recent.clear();
             self.recent_since = Instant::now();
@@ -294,6 +340,24 @@ fn parent(process: &Path, proc_root: &Path, cgroup: &str) -> Option<Untrusted> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_silence_after_a_flood_is_suspicious_and_not_for_ever() {
+        let long_ago = Instant::now().checked_sub(2 * SILENCE);
+        let mut waker = Waker { last: long_ago, ..Waker::default() };
+        waker.silence();
+        assert_eq!(waker.nudges, 0, "one record is no flood");
+        waker.heard = BACKLOG;
+        for expected in [1, 2, 3, 4, 5, 5, 5] {
+            waker.last = long_ago;
+            waker.silence();
+            waker.heard(true);
+            assert_eq!(waker.nudges, expected);
+        }
+        waker.heard(false);
+        waker.silence();
+        assert_eq!(waker.nudges, 0, "something came just now");
+    }
 
     #[test]
     fn the_control_group_of_a_process() {
