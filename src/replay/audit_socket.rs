@@ -51,6 +51,15 @@ pub struct Sound {
     pub cgroup: Option<String>,
     /// How often it was heard.
     pub count: u64,
+    /// When last, in microseconds since the epoch.
+    pub last: Option<u64>,
+}
+
+impl Sound {
+    fn again(&mut self, time: Option<u64>) {
+        self.count += 1;
+        self.last = self.last.max(time);
+    }
 }
 
 /// The kernel's records carry the time of its last tick, which is at most so much earlier than their event
@@ -78,6 +87,8 @@ pub struct AuditSocket {
 struct Shared {
     ended: AtomicBool,
     heard: Mutex<Heard>,
+    /// How often it was taken.
+    taken: AtomicU32,
     /// Rung at every record.
     bell: Condvar,
 }
@@ -100,6 +111,7 @@ impl AuditSocket {
             seen: HashMap::new(),
             recent: HashMap::new(),
             recent_since: Instant::now(),
+            taken: 0,
         };
         let before = AuditStatus::get();
         Ok(AuditSocket { shared, before, reader: Some(std::thread::spawn(move || reader.run())) })
@@ -127,6 +139,14 @@ impl AuditSocket {
         let loud = heard.sounds.iter().filter(|sound| sound.count >= FLOOD);
         let ours = loud.filter(|sound| sound.cgroup.as_deref().is_some_and(&owned));
         ours.map(|sound| (sound.denial.call, sound.count)).collect()
+    }
+
+    /// What was heard until now, which is then forgotten here: for who listens so long that it would be too much.
+    #[must_use]
+    pub fn take(&self) -> Heard {
+        let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.taken.fetch_add(1, Ordering::Relaxed); // the reader looks while it holds the lock
+        std::mem::take(&mut *heard)
     }
 
     /// Everything heard until now: waits for a record of its own behind all others, then ends the thread.
@@ -191,6 +211,8 @@ struct Reader {
     /// The same by process.
     recent: HashMap<(u32, Call, Effect, Untrusted), usize>,
     recent_since: Instant,
+    /// How often the sounds were taken that these two know.
+    taken: u32,
 }
 
 impl Reader {
@@ -216,6 +238,16 @@ impl Reader {
         self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner).lossy = true;
     }
 
+    /// The sounds are locked: forget those that were taken.
+    fn forget_what_was_taken(&mut self) {
+        let taken = self.shared.taken.load(Ordering::Relaxed);
+        if taken != self.taken {
+            self.taken = taken;
+            self.seen.clear();
+            self.recent.clear();
+        }
+    }
+
     fn message(&mut self, bytes: &[u8]) {
         let Ok(message) = NetlinkBuffer::new_checked(bytes) else { return };
         if message.message_type() != SECCOMP {
@@ -231,35 +263,36 @@ impl Reader {
         }
         let process = &denial.process;
         let same = (process.pid, denial.call, denial.effect, process.comm.clone());
-        if let Some(sound) = self.recent.get(&same) {
-            return self.again(*sound);
+        let shared = Arc::clone(&self.shared);
+        let lock = || shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = lock();
+        self.forget_what_was_taken();
+        if let Some(sound) = self.recent.get(&same).and_then(|sound| heard.sounds.get_mut(*sound)) {
+            return sound.again(denial.time);
         }
+        drop(heard); // nobody waits for files
         let folder = self.proc_root.join(process.pid.to_string());
         let cgroup = control_group(&folder);
         let who = (process.comm.clone(), process.exe.clone(), cgroup.clone());
         let key = (denial.call, denial.effect, who);
-        if let Some(sound) = self.seen.get(&key).copied() {
-            self.recent.insert(same, sound);
-            return self.again(sound);
+        heard = lock();
+        self.forget_what_was_taken();
+        if let Some(at) = self.seen.get(&key).copied()
+            && let Some(sound) = heard.sounds.get_mut(at)
+        {
+            self.recent.insert(same, at);
+            return sound.again(denial.time);
         }
         if self.seen.len() >= SOUNDS_MAX {
-            self.lost();
+            heard.lossy = true;
             return;
         }
         denial.process.parent = cgroup.as_deref().and_then(|own| parent(&folder, &self.proc_root, own));
-        let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
         self.seen.insert(key, heard.sounds.len());
         self.recent.insert(same, heard.sounds.len());
-        heard.sounds.push(Sound { denial, cgroup, count: 1 });
+        let last = denial.time;
+        heard.sounds.push(Sound { denial, cgroup, count: 1, last });
         self.shared.bell.notify_all();
-    }
-
-    /// One that was heard before.
-    fn again(&self, sound: usize) {
-        let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sound) = heard.sounds.get_mut(sound) {
-            sound.count += 1;
-        }
     }
 }
 
