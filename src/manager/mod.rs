@@ -92,6 +92,12 @@ impl UnitStatus {
         states.contains(&self.active_state.as_str())
     }
 
+    /// Whether it, or its main process, began at this time or later, in microseconds since the epoch.
+    #[must_use]
+    pub fn began_since(&self, time: u64) -> bool {
+        self.activated >= time || self.main_times.0 >= time
+    }
+
     /// Whether it waits to be started again after a failure (`Restart=`).
     #[must_use]
     pub fn restarts_after_failure(&self) -> bool {

@@ -107,7 +107,11 @@ fn commands(
     let folder = note.drop_in.parent().filter(|_| note.own_folder).map(path);
     let traces = path(&traced::folders(unit));
     // a unit that had failed is killed once more, and so stands as it did
-    let verb = if note.standing == Standing::Down { "stop" } else { "restart" };
+    let verb = match note.standing {
+        _ if note.working => "try-restart", // what somebody has stopped stays so
+        Standing::Down => "stop",
+        Standing::Up | Standing::Failed => "restart",
+    };
     let line = |words: &[&str], of_no_account| (words.iter().map(|w| escaped(w)).collect(), of_no_account);
     let mut lines = vec![line(&[&rm, "--force", "--", &drop_in], false)];
     lines.extend(folder.map(|folder| line(&[&rmdir, "--ignore-fail-on-non-empty", "--", &folder], true)));
