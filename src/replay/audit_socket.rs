@@ -117,6 +117,13 @@ impl AuditSocket {
         Ok(AuditSocket { shared, before, reader: Some(std::thread::spawn(move || reader.run())) })
     }
 
+    /// Open the socket, and see that records arrive.
+    pub fn listen(proc_root: &Path) -> Result<Self, ReplayError> {
+        let mut socket = Self::open(proc_root)?;
+        socket.check(proc_root)?;
+        Ok(socket)
+    }
+
     /// Whether records arrive at all: make one, and wait for it.
     pub fn check(&mut self, proc_root: &Path) -> Result<(), ReplayError> {
         match self.echo() {
