@@ -23,11 +23,8 @@ pub fn summary(denials: &[Denial]) -> Vec<Sighting> {
     let mut groups: BTreeMap<(&Untrusted, Option<&Untrusted>, Call), Sighting> = BTreeMap::new();
     for denial in denials {
         let key = (&denial.process.comm, denial.process.exe.as_ref(), denial.call);
-        groups.entry(key).and_modify(|sighting| sighting.add(denial, 1, denial.time)).or_insert_with(|| Sighting {
-            denial: denial.clone(),
-            count: 1,
-            first: denial.time,
-            last: denial.time,
+        groups.entry(key).and_modify(|sighting| sighting.add(denial, 1, denial.time)).or_insert_with(|| {
+            Sighting { denial: denial.clone(), count: 1, first: denial.time, last: denial.time }
         });
     }
     let mut sightings: Vec<Sighting> = groups.into_values().collect();

@@ -202,14 +202,20 @@ mod tests {
         assert_eq!((&event["call"], &event["program"]), (&"setrlimit".into(), &"\\u{1b}[2J\\nx".into()));
         let period = super::super::Period { limit: Some(Duration::from_secs(90)), idle: None };
         let event = json(&Event::begun("v.service", &period));
-        assert_eq!((&event["event"], &event["schema"], &event["seconds"]), (&"begun".into(), &1.into(), &90.into()));
+        assert_eq!(
+            (&event["event"], &event["schema"], &event["seconds"]),
+            (&"begun".into(), &1.into(), &90.into())
+        );
         assert!(event["idle_seconds"].is_null());
         let event = json(&Event::Ended { because: &Because::Idle { seconds: 300 }, seconds: 0.5 });
         assert_eq!((&event["event"], &event["because"]["idle"]["seconds"]), (&"ended".into(), &300.into()));
         let event = json(&Event::Ended { because: &Because::Time, seconds: 0.5 });
         assert_eq!(event["because"], "time");
         let report = last_line(&Report::new("v.service".to_owned())).unwrap();
-        assert!(report.starts_with("{\"event\":\"report\",\"schema\":1,") && report.ends_with("}\n"), "{report}");
+        assert!(
+            report.starts_with("{\"event\":\"report\",\"schema\":1,") && report.ends_with("}\n"),
+            "{report}"
+        );
     }
 
     #[test]

@@ -119,12 +119,8 @@ fn list(rows: &[DenialRow], head: &str, people: &People, (height, width): (usize
     let right = |text: &str, columns| pad_str(text, columns, Alignment::Right, Some("…")).into_owned();
     let line = |call: &str, who: &str, count: &str, first: &str, last: &str| {
         let (call, who) = (left(call, CALL), left(who, program));
-        let line = format!(
-            "  {call}  {who}  {}  {}  {}",
-            right(count, COUNT),
-            left(first, TIME),
-            left(last, TIME)
-        );
+        let line =
+            format!("  {call}  {who}  {}  {}  {}", right(count, COUNT), left(first, TIME), left(last, TIME));
         truncate_str(line.trim_end(), width, "").into_owned()
     };
     let mut out = vec![String::new(), truncate_str(head, width, "…").into_owned()];
@@ -166,7 +162,8 @@ mod tests {
 
     #[test]
     fn eighty_columns_hold_it() {
-        let mut rows = rows(&[("docker", "setrlimit", 4), ("\u{1b}[31mred", "sched_setscheduler", 123_456_789)]);
+        let mut rows =
+            rows(&[("docker", "setrlimit", 4), ("\u{1b}[31mred", "sched_setscheduler", 123_456_789)]);
         rows[0].parent = Some(crate::evidence::Untrusted::new("docuum-with-a-name"));
         assert_eq!(
             drawn(&rows, (24, 80)),

@@ -303,7 +303,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Put the unit back, and say what was seen.
-    fn end(mut self, because: Because) -> Result<Observation, ReplayError> {
+    fn end(self, because: Because) -> Result<Observation, ReplayError> {
         self.replay.interrupt.lower();
         if because == Because::Floods {
             self.session.stop()?; // else the end of what was heard would not come

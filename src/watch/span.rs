@@ -85,11 +85,16 @@ mod tests {
 
     #[test]
     fn what_is_no_span_is_refused() {
-        for text in ["", "0", "0h", "m", "-5", "5 apples", "1.5h", "1M", "1h,5m", "99999999999999999999", "32d"] {
+        for text in
+            ["", "0", "0h", "m", "-5", "5 apples", "1.5h", "1M", "1h,5m", "99999999999999999999", "32d"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
         assert_eq!(parse("5w"), Err("at most 31d".to_owned()));
-        assert_eq!(parse(&format!("{}w", u64::MAX)), Err("write a span of time, as 90s, 15min or 1h30m".to_owned()));
+        assert_eq!(
+            parse(&format!("{}w", u64::MAX)),
+            Err("write a span of time, as 90s, 15min or 1h30m".to_owned())
+        );
     }
 
     #[test]
