@@ -54,8 +54,10 @@ pub enum Event<'a> {
     Lost,
     /// The watch is over, and the unit back under its own filter.
     Ended {
-        /// Why.
-        because: &'a Because,
+        /// Why: `time`, `idle`, `signal`, `floods` or `broken`.
+        because: &'static str,
+        /// The same in words.
+        words: String,
         /// After how many seconds.
         seconds: f64,
     },
@@ -71,6 +73,11 @@ impl Event<'_> {
             seconds: period.limit.map(|limit| limit.as_secs()),
             idle_seconds: period.idle.map(|idle| idle.as_secs()),
         }
+    }
+
+    /// The end of a watch.
+    pub(super) fn ended(because: &Because, time: Duration) -> Self {
+        Event::Ended { because: because.name(), words: because.to_string(), seconds: time.as_secs_f64() }
     }
 
     /// What people are told of it, beside the list.
@@ -167,17 +174,26 @@ fn print(event: &Event) {
     }
 }
 
+impl Because {
+    fn name(&self) -> &'static str {
+        match self {
+            Because::Time => "time",
+            Because::Idle(_) => "idle",
+            Because::Signal => "signal",
+            Because::Floods => "floods",
+            Because::Broken(_) => "broken",
+        }
+    }
+}
+
 impl std::fmt::Display for Because {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Because::Time => f.write_str("the time is up"),
-            Because::Idle { seconds } => {
-                let span = span::shown(Duration::from_secs(*seconds));
-                write!(f, "no new kind of call came for {span}")
-            }
-            Because::Signal => f.write_str("it was ended by a signal"),
+            Because::Idle(time) => write!(f, "no new kind of call came for {}", span::shown(*time)),
+            Because::Signal => f.write_str("it was interrupted"),
             Because::Floods => f.write_str("it floods the kernel's log again and again"),
-            Because::Broken { error } => write!(f, "it was cut short: {error}"),
+            Because::Broken(error) => write!(f, "it was cut short: {error}"),
         }
     }
 }
@@ -207,10 +223,12 @@ mod tests {
             (&"begun".into(), &1.into(), &90.into())
         );
         assert!(event["idle_seconds"].is_null());
-        let event = json(&Event::Ended { because: &Because::Idle { seconds: 300 }, seconds: 0.5 });
-        assert_eq!((&event["event"], &event["because"]["idle"]["seconds"]), (&"ended".into(), &300.into()));
-        let event = json(&Event::Ended { because: &Because::Time, seconds: 0.5 });
-        assert_eq!(event["because"], "time");
+        let event = json(&Event::ended(&Because::Idle(Duration::from_mins(5)), Duration::from_millis(500)));
+        assert_eq!((&event["event"], &event["because"]), (&"ended".into(), &"idle".into()));
+        assert_eq!(
+            (&event["words"], &event["seconds"]),
+            (&"no new kind of call came for 5min".into(), &0.5.into())
+        );
         let report = last_line(&Report::new("v.service".to_owned())).unwrap();
         assert!(
             report.starts_with("{\"event\":\"report\",\"schema\":1,") && report.ends_with("}\n"),

@@ -21,7 +21,6 @@ use crate::report::{DenialRow, People};
 use crate::syscalls::Call;
 use ledger::Ledger;
 use life::{Life, Turn};
-use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -59,25 +58,18 @@ impl Period {
 }
 
 /// Why a watch ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Because {
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Because {
     /// The time was up.
     Time,
     /// No new kind of call came for so long.
-    Idle {
-        /// For how many seconds.
-        seconds: u64,
-    },
+    Idle(Duration),
     /// Ctrl-C, SIGTERM or a hang-up.
     Signal,
     /// The kernel's log was flooded once more, after all that can be done about it.
     Floods,
-    /// It could not go on.
-    Broken {
-        /// Why.
-        error: String,
-    },
+    /// It could not go on; why.
+    Broken(String),
 }
 
 /// Where a watch is.
@@ -207,7 +199,7 @@ impl<'a> Watch<'a> {
     fn go_on(&mut self, period: &Period) -> Because {
         loop {
             if let Err(error) = self.look_around() {
-                return Because::Broken { error: error.to_string() };
+                return Because::Broken(error.to_string());
             }
             if self.replay.interrupt.raised() {
                 return Because::Signal;
@@ -215,13 +207,13 @@ impl<'a> Watch<'a> {
             match self.quieten() {
                 Ok(true) => {}
                 Ok(false) => return Because::Floods,
-                Err(error) => return Because::Broken { error: error.to_string() },
+                Err(error) => return Because::Broken(error.to_string()),
             }
             if period.limit.is_some_and(|limit| self.began.elapsed() >= limit) {
                 return Because::Time;
             }
             if let Some(idle) = period.idle.filter(|idle| self.news.elapsed() >= *idle) {
-                return Because::Idle { seconds: idle.as_secs() };
+                return Because::Idle(idle);
             }
             self.wait(period);
         }
@@ -321,7 +313,7 @@ impl<'a> Watch<'a> {
         }
         onlooker.look(ledger.rows(), Glance { elapsed: time, over: true });
         session.end()?;
-        onlooker.told(&Event::Ended { because: &because, seconds: time.as_secs_f64() });
+        onlooker.told(&Event::ended(&because, time));
         notes.push(format!("ended because {because}"));
         notes.extend(life_notes(&life));
         if ledger.uncounted > 0 {
@@ -373,7 +365,7 @@ mod tests {
     use crate::policy::tests::unit;
     use crate::syscalls::{Arch, Groups};
 
-    /// Rows of a made-up unit: program, call and count; the first at second 1, then every second... of it.
+    /// Rows of a made-up unit: program, call and count, from the second 1 on one each second.
     pub(super) fn rows(seen: &[(&str, &str, usize)]) -> Vec<DenialRow> {
         let unit = unit("SystemCallFilter=~@resources @memlock");
         let policy = Policy::evaluate(&unit, &Groups::from_rules(252).unwrap());

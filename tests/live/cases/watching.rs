@@ -135,7 +135,7 @@ fn interrupted(bed: &Bed) {
         terminal.expect("  CALL ");
         terminal.expect("setrlimit");
         terminal.interrupt();
-        terminal.expect("ended because it was ended by a signal");
+        terminal.expect("ended because it was interrupted");
         terminal.expect("+SystemCallFilter=setrlimit");
         terminal.expect("Write this, reload and restart? [y/N");
         assert!(!is_watched(bed));
