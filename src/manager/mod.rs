@@ -166,8 +166,10 @@ impl Patience<'_> {
 pub struct Timer {
     /// Its name and that of the service, without a suffix.
     pub name: String,
-    /// What it is for, as the journal has it when it runs.
+    /// What it is for, as the journal has it whenever it is started anew.
     pub description: String,
+    /// What its service does, as the journal has it when it runs.
+    pub deed: String,
     /// When it runs, counted from when it is started, or was last started anew.
     pub delay: Duration,
     /// The command lines; whether a failure of one is of no account.

@@ -40,7 +40,8 @@ impl<'a> Switch<'a> {
         let _ = manager.stop_timer(&name); // of a run that was killed; refused where there is none
         manager.start_timer(&Timer {
             name: name.clone(),
-            description: format!(
+            description: format!("unitfix goes on with {unit}, which is put back if it does not"),
+            deed: format!(
                 "unitfix: {unit} back under its own system call filter, because the replay of it was killed"
             ),
             delay: LIMIT,
