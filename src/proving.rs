@@ -43,13 +43,8 @@ pub(crate) fn only_what_is_needed(
         return Ok(Some(Ending::works_all_the_same()));
     }
     // what comes only later than in a run is not looked for in one, and kept
-    let (late, calls): (BTreeSet<String>, Vec<String>) = {
-        let late = |call: &&String| comes_late(&replayed.observation, call);
-        (
-            needs.calls.iter().filter(late).cloned().collect(),
-            needs.calls.iter().filter(|c| !late(c)).cloned().collect(),
-        )
-    };
+    let late = |call: &String| comes_late(&replayed.observation, call);
+    let (late, calls): (Vec<String>, Vec<String>) = needs.calls.iter().cloned().partition(late);
     if calls.len() < 2 {
         return Ok(None);
     }
@@ -74,7 +69,7 @@ pub(crate) fn only_what_is_needed(
     let mut number = 0;
     let found = minimum::search(&calls, |allowed| {
         number += 1;
-        let allowed: BTreeSet<String> = allowed.union(&late).cloned().collect();
+        let allowed: BTreeSet<String> = allowed.iter().chain(&late).cloned().collect();
         step(subject, bench.as_mut(), needs, &allowed, replayed, &format!("{number} of at most {most}"))
     });
     let found = found?;
@@ -83,7 +78,7 @@ pub(crate) fn only_what_is_needed(
         output::message("It works now with none of them allowed, and did not before: all are kept.\n");
         return Ok(None);
     }
-    needs.spare_all_but(&found.needed.union(&late).cloned().collect());
+    needs.spare_all_but(&found.needed.iter().chain(&late).cloned().collect());
     let sure = if found.proven { "" } else { ", perhaps fewer" };
     output::message(&format!("It needs {}{sure}.\n", list(&needs.calls)));
     Ok(None)

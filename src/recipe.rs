@@ -61,7 +61,7 @@ pub fn repair(subject: &dyn Subject, desk: &mut Desk) -> Result<Ending, Failure>
 }
 
 /// Watch a unit over a working period, in the place of a replay of a few seconds, and repair it.
-pub fn watch(unit: &ManagedUnit, period: &Period, desk: &mut Desk) -> Result<Ending, Failure> {
+pub fn watch(unit: &mut ManagedUnit, period: &Period, desk: &mut Desk) -> Result<Ending, Failure> {
     unit.can_be_watched()?;
     let evidence = unit.evidence()?;
     show_diagnosis(unit, &evidence, desk);
@@ -296,7 +296,8 @@ fn may_watch(unit: &ManagedUnit, period: &Period, desk: &Desk) -> Result<Approva
     let runs = format!("runs of {} s", desk.options.observe);
     let consequence = with_trials(unit.watch_consequence(period), &runs, desk);
     if desk.prompt.yes == Yes::Given {
-        output::paragraph(&format!("\n{consequence}"));
+        output::message("\n");
+        output::paragraph(&consequence);
     }
     match desk.prompt.ask(&consequence, "Watch it?") {
         Answer::Approved(approval) => Ok(approval),
@@ -308,7 +309,7 @@ fn may_watch(unit: &ManagedUnit, period: &Period, desk: &Desk) -> Result<Approva
 }
 
 fn observe_work(
-    unit: &ManagedUnit,
+    unit: &mut ManagedUnit,
     period: &Period,
     evidence: &Evidence,
     approval: &Approval,

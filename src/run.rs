@@ -124,8 +124,8 @@ fn watch_unit(options: Watch, interrupt: Interrupt) -> Result<u8, Failure> {
     let mut desk = Desk { prompt, report: Report::new(asked.clone()), people, rules, options };
     let name = name(&asked)?;
     let manager = SystemManager::connect().map_err(|e| Failure::System(e.to_string()))?;
-    let unit = ManagedUnit::load(&manager as &dyn Manager, &name, subject_options)?;
-    let result = watch(&unit, &period, &mut desk);
+    let mut unit = ManagedUnit::load(&manager as &dyn Manager, &name, subject_options)?;
+    let result = watch(&mut unit, &period, &mut desk);
     finish(result, &mut desk)
 }
 

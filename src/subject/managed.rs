@@ -85,6 +85,12 @@ impl<'a> ManagedUnit<'a> {
         Ok(ManagedUnit { manager, judged, status, options, lock, programs: RefCell::default() })
     }
 
+    /// How it stands from now on counts.
+    pub(super) fn look_again(&mut self) -> Result<(), Failure> {
+        self.status = self.manager.status(&self.judged.unit.name).map_err(failure)?;
+        Ok(())
+    }
+
     /// Whether this run may change anything of it.
     pub(super) fn may_be_changed(&self) -> bool {
         self.lock.is_some()

@@ -50,15 +50,20 @@ impl ManagedUnit<'_> {
         }
     }
 
-    /// Watch it. `seen` are the denials that are known already.
+    /// Watch it. `seen` are the denials that are known already. From then on it counts how others left it.
     pub fn watch(
-        &self,
+        &mut self,
         period: &Period,
         onlooker: &mut dyn Onlooker,
         seen: &[Denial],
         approved: &Approval,
     ) -> Result<Observation, Failure> {
         let replay = self.replay(self.policy(), self.makes_foreign_calls(seen));
-        self.observed(watch::over(&replay, period, onlooker, approved))
+        let observation = self.observed(watch::over(&replay, period, onlooker, approved))?;
+        // one that had failed is only stopped now, and still owed that it stands as failed
+        if self.standing() != Some(Standing::Failed) {
+            self.look_again()?;
+        }
+        Ok(observation)
     }
 }

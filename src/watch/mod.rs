@@ -297,15 +297,12 @@ impl<'a> Watch<'a> {
     /// Put the unit back, and say what was seen.
     fn end(self, because: Because) -> Result<Observation, ReplayError> {
         self.replay.interrupt.lower();
-        if because == Because::Floods {
-            self.session.stop()?; // else the end of what was heard would not come
-        }
         let outcome = self.status.outcome();
         let check = self.check();
         let (time, ended) = (self.began.elapsed(), now_us());
         let Self { replay, onlooker, socket, session, mut ledger, life, mut lossy, mut notes, .. } = self;
         let mut heard = socket.close();
-        lossy |= std::mem::take(&mut heard.lossy);
+        lossy |= std::mem::take(&mut heard.lossy) || because == Because::Floods;
         for at in ledger.enter(heard, Instant::now()) {
             if let Some(denial) = ledger.rows().get(at) {
                 onlooker.told(&Event::Denied { kind: at + 1, denial });

@@ -186,7 +186,7 @@ fn declined(bed: &Bed) {
     let before = Snapshot::of(bed, UNIT);
     let invocation = bed.show(UNIT, "InvocationID");
     let mut terminal = bed.unitfix_on_terminal(&["watch", UNIT, "--for", "1h"]);
-    terminal.expect("runs it without its system call filter for 1h");
+    terminal.expect("A watch restarts v.service, runs it without");
     terminal.expect("Watch it? [y/N]");
     terminal.send("\r");
     assert_eq!(terminal.wait().0, 1);
