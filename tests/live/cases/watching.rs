@@ -114,11 +114,18 @@ fn started_by_its_timer(bed: &Bed) {
         victim.path
     );
     bed.install_unit(UNIT, &text);
-    bed.install_unit("v.timer", "[Timer]\nOnActiveSec=4\nAccuracySec=100ms\n");
+    bed.install_unit("v.timer", "[Timer]\nOnActiveSec=3\nAccuracySec=100ms\n");
+    let arguments = ["watch", UNIT, "--for", "60s", "--yes", "--prefer", "exact"];
+    let mut terminal = bed.unitfix_on_terminal(&arguments);
+    terminal.expect("A watch takes the system call filter of v.service away");
+    bed.wait_until("it is watched", is_watched);
+    assert_eq!(bed.show(UNIT, "ActiveState"), "inactive", "it was started");
     bed.run(&["systemctl", "start", "v.timer"]);
-    let output = bed.unitfix(&["watch", UNIT, "--for", "8s", "--yes", "--prefer", "exact"]);
-    let words = ["It does not run now, and is not started", "v.service ", "1 call denied, nothing lost"];
-    assert_said(&output, 1, &[&words[..], &["+SystemCallFilter=setrlimit"]].concat());
+    terminal.expect("setrlimit");
+    terminal.interrupt();
+    let (status, text) = terminal.wait();
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("+SystemCallFilter=setrlimit"), "{text}");
     assert_eq!(bed.show(UNIT, "ActiveState"), "inactive");
     assert!(!is_watched(bed));
 }
