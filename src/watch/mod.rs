@@ -169,7 +169,10 @@ impl<'a> Watch<'a> {
             onlooker,
             socket,
             session,
-            ledger: Ledger::new(replay),
+            ledger: Ledger::new(
+                replay.policy,
+                Box::new(move |sounds, known| replay.attributions(sounds, known)),
+            ),
             life: Life::of(replay.status),
             status: replay.status.clone(),
             began,
@@ -362,23 +365,33 @@ mod tests {
     use crate::policy::tests::unit;
     use crate::syscalls::{Arch, Groups};
 
+    /// The policy of a made-up unit.
+    pub(super) fn policy() -> Policy {
+        let unit = unit("SystemCallFilter=~@resources @memlock\nSystemCallArchitectures=native");
+        Policy::evaluate(&unit, &Groups::from_rules(252).unwrap())
+    }
+
+    /// A call of a program, at the second 1.
+    pub(super) fn denial(program: &str, call: &str) -> Denial {
+        let exe = Some(Untrusted::new(format!("/usr/bin/{program}")));
+        Denial {
+            call: Call { arch: Arch::X86_64, number: Arch::X86_64.number(call).unwrap() },
+            effect: Effect::Recorded,
+            process: Process { comm: Untrusted::new(program), exe, ..Process::default() },
+            time: Some(1_000_000),
+            source: Source::AuditSocket,
+            attribution: None,
+            arguments: Vec::new(),
+            raw_arguments: None,
+            stack: crate::blame::Stack::default(),
+        }
+    }
+
     /// Rows of a made-up unit: program, call and count, from the second 1 on one each second.
     pub(super) fn rows(seen: &[(&str, &str, usize)]) -> Vec<DenialRow> {
-        let unit = unit("SystemCallFilter=~@resources @memlock");
-        let policy = Policy::evaluate(&unit, &Groups::from_rules(252).unwrap());
+        let policy = policy();
         let row = |(program, call, count): &(&str, &str, usize)| {
-            let number = Arch::X86_64.number(call).unwrap();
-            let denial = Denial {
-                call: Call { arch: Arch::X86_64, number },
-                effect: Effect::Recorded,
-                process: Process { comm: Untrusted::new(*program), ..Process::default() },
-                time: Some(1_000_000),
-                source: Source::AuditSocket,
-                attribution: None,
-                arguments: Vec::new(),
-                raw_arguments: None,
-                stack: crate::blame::Stack::default(),
-            };
+            let denial = denial(program, call);
             let last = 1_000_000 + 1_000_000 * u64::try_from(*count).unwrap();
             let (first, last) = (denial.time, Some(last));
             DenialRow::new(&Sighting { denial, count: *count, first, last }, &policy)
