@@ -136,10 +136,10 @@ impl Explain {
 /// Watching a unit over a working period.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-unitfix watch docuum.service --for 1h            what is denied only now and then\n  \
+unitfix watch docuum.service --for 1h            what is denied now and then\n  \
 unitfix watch docuum.service --until-idle 15min  until nothing new comes\n\n\
-The unit runs without its system call filter meanwhile; Ctrl-C ends the watch and\n\
-goes on to the repair. Exit status: that of unitfix UNIT.")]
+The unit runs without its system call filter meanwhile. Ctrl-C ends the watch,\n\
+and the repair follows. Exit status: that of unitfix UNIT.")]
 pub struct Watch {
     /// A service of the running service manager
     pub unit: String,
