@@ -71,7 +71,8 @@ fn late_call(bed: &Bed) {
 fn restarted_meanwhile(bed: &Bed) {
     let text = "[Service]\nExecStart=VICTIM after=1 child every=1 setrlimit sleep\nRestart=always\n\
                 RestartSec=1\nSystemCallFilter=~@resources\n";
-    start_killed(bed, text);
+    let comm = start(bed, text);
+    bed.wait_until("a record of the kill", |bed| !bed.seccomp_records(&comm).is_empty());
     let before = Snapshot::of(bed, UNIT);
     let mut terminal = begin(bed, &["--yes", "--for", "60s", "--prefer", "exact"]);
     terminal.expect("setrlimit");
