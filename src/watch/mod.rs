@@ -277,6 +277,9 @@ impl<'a> Watch<'a> {
         };
         self.relaxed |= foreign;
         self.left_out.extend(floods.iter().filter_map(|flood| flood.call.name()).map(str::to_owned));
+        if self.status.is_up() && !floods.is_empty() {
+            self.session.stop()?; // first: a reload takes its time, in which it would flood on
+        }
         self.session.change_to(&drop_in(self.replay.policy, self.relaxed, &self.left_out))?;
         if self.status.is_up() || self.status.active_state == "failed" {
             self.restart()?;
