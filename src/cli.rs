@@ -3,9 +3,11 @@
 use crate::plan::Prefer;
 use crate::replay::Via;
 use crate::unit::shown_path;
+use crate::watch::{Period, span};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How long a unit is watched, where nothing else is said.
 const OBSERVE: u32 = 10;
@@ -38,6 +40,8 @@ pub enum Task {
     Policy(PolicyOptions),
     /// Say what an audit line, a system call or an @group means
     Explain(Explain),
+    /// Watch a unit in complain mode while it works, then repair it
+    Watch(Watch),
     /// Show what unitfix wrote, and what was left behind
     Status {
         /// Only this unit
@@ -129,6 +133,78 @@ impl Explain {
     }
 }
 
+/// Watching a unit over a working period.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+unitfix watch docuum.service --for 1h            what is denied now and then\n  \
+unitfix watch docuum.service --until-idle 15min  until nothing new comes\n\n\
+The unit runs without its system call filter meanwhile. Ctrl-C ends the watch,\n\
+and the repair follows. Exit status: that of unitfix UNIT.")]
+pub struct Watch {
+    /// A service of the running service manager
+    pub unit: String,
+    /// How long at most: 90s, 15min, 1h30m; else until Ctrl-C
+    #[arg(long = "for", value_name = "TIME", value_parser = span::parse)]
+    pub limit: Option<Duration>,
+    /// Until no new kind of call came for so long (5min)
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "5min", value_parser = span::parse)]
+    pub until_idle: Option<Duration>,
+    /// End in the question whether to write the repair
+    #[arg(long)]
+    pub apply: bool,
+    /// Answer every question with yes
+    #[arg(long)]
+    pub yes: bool,
+    /// With --yes, also allow what hands over the system
+    #[arg(long, value_enum, value_name = "high", hide_possible_values = true)]
+    pub allow_risk: Option<Risk>,
+    /// Not the smallest change: exact, soft, family or group
+    #[arg(long, value_enum, value_name = "CHANGE", hide_possible_values = true)]
+    pub prefer: Option<Prefer>,
+    /// Also judge by COMMAND: status 0 means that it works
+    #[arg(long, value_name = "COMMAND")]
+    pub check: Option<String>,
+    /// How long to watch the unit after the repair
+    #[arg(long, value_name = "SECONDS", default_value_t = OBSERVE, value_parser = clap::value_parser!(u32).range(1..=86400))]
+    pub observe: u32,
+    /// Print what happens as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Refused with words that help
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+}
+
+impl Watch {
+    /// When it ends.
+    #[must_use]
+    pub fn period(&self) -> Period {
+        Period { limit: self.limit, idle: self.until_idle }
+    }
+
+    /// What it has in common with a repair.
+    #[must_use]
+    pub fn repair(self) -> Repair {
+        Repair {
+            watch: Some(self.period()),
+            unit: Some(self.unit),
+            apply: self.apply,
+            patch: None,
+            yes: self.yes,
+            allow_risk: self.allow_risk,
+            prefer: self.prefer,
+            minimize: false,
+            check: self.check,
+            no_replay: false,
+            via: None,
+            observe: self.observe,
+            blame: false,
+            log: None,
+            place: Place { root: None, json: self.json },
+        }
+    }
+}
+
 /// What systemd did before is not known.
 const OLDEST_SYSTEMD: u32 = 247;
 
@@ -211,6 +287,9 @@ pub struct Repair {
     /// Where the system is
     #[command(flatten)]
     pub place: Place,
+    /// In the place of a replay, a watch
+    #[arg(skip)]
+    pub watch: Option<Period>,
 }
 
 impl Repair {
@@ -218,7 +297,10 @@ impl Repair {
     #[must_use]
     pub fn command(&self) -> String {
         let path = |path: &PathBuf| quoted(&path.to_string_lossy());
+        let span = |name: &str, span: Duration| format!("{name} {}", span::shown(span).replace(' ', ""));
         let options = [
+            self.watch.and_then(|watch| watch.limit).map(|limit| span("--for", limit)),
+            self.watch.and_then(|watch| watch.idle).map(|idle| span("--until-idle", idle)),
             self.prefer.map(|prefer| format!("--prefer {}", prefer.name())),
             self.minimize.then(|| "--minimize".to_owned()),
             self.check.as_ref().map(|check| format!("--check {}", quoted(check))),
@@ -231,7 +313,8 @@ impl Repair {
             self.place.root.as_ref().map(|root| format!("--root {}", path(root))),
         ];
         let unit = self.unit.as_deref().map(quoted);
-        let words = std::iter::once("unitfix".to_owned()).chain(unit).chain(options.into_iter().flatten());
+        let task = if self.watch.is_some() { "unitfix watch" } else { "unitfix" };
+        let words = std::iter::once(task.to_owned()).chain(unit).chain(options.into_iter().flatten());
         words.collect::<Vec<_>>().join(" ")
     }
 }

@@ -1,7 +1,7 @@
 //! From a parsed command line to an exit status.
 
 use crate::change::{Prompt, Yes};
-use crate::cli::{Cli, Explain, PolicyOptions, Repair, Task};
+use crate::cli::{Cli, Explain, PolicyOptions, Repair, Task, Watch};
 use crate::ending::Ending;
 use crate::explain;
 use crate::finding::Code;
@@ -9,7 +9,7 @@ use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
 use crate::patch;
 use crate::policy::show::show;
-use crate::recipe::{Desk, repair};
+use crate::recipe::{Desk, repair, watch};
 use crate::replay::{Check, Via};
 use crate::report::{Lint, People, PolicyPage, Report, output, parse_call};
 use crate::root::Root;
@@ -21,6 +21,7 @@ use crate::subject::{
 use crate::trust;
 use crate::undo;
 use crate::unit::{UnitName, shown_path};
+use crate::watch::last_line;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
@@ -67,18 +68,8 @@ fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, Failure> {
         let message = "no log knows of a unit file's programs: --no-replay needs --log here";
         return Err(Failure::Usage(message.to_owned()));
     }
-    let yes = if options.yes { Yes::Given } else { Yes::NotGiven };
-    let prompt = Prompt { yes, interrupt: interrupt.clone() };
-    let subject_options = SubjectOptions {
-        observe: Duration::from_secs(options.observe.into()),
-        via: options.via.unwrap_or(Via::Auto),
-        log: options.log.clone(),
-        prompt: prompt.clone(),
-        check: options.check.clone().map(|command| Check { command }),
-        interrupt,
-        proc_root: proc_root()?,
-        blame: options.blame,
-    };
+    let subject_options = subject_options(&options, interrupt)?;
+    let prompt = subject_options.prompt.clone();
     let root = options.place.root.clone().map(Root::new);
     let rules = rules_of(root.as_ref())?;
     let people = if options.patch.is_some() { People::on_standard_error() } else { People::default() };
@@ -95,6 +86,46 @@ fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, Failure> {
     };
     let result = repair(subject.as_ref(), &mut desk);
     let result = result.map(|ending| patch::of_what_is_written(subject.as_ref(), ending, &mut desk));
+    finish(result, &mut desk)
+}
+
+/// What a subject needs of the options.
+fn subject_options(options: &Repair, interrupt: Interrupt) -> Result<SubjectOptions, Failure> {
+    let yes = if options.yes { Yes::Given } else { Yes::NotGiven };
+    Ok(SubjectOptions {
+        observe: Duration::from_secs(options.observe.into()),
+        via: options.via.unwrap_or(Via::Auto),
+        log: options.log.clone(),
+        prompt: Prompt { yes, interrupt: interrupt.clone() },
+        check: options.check.clone().map(|command| Check { command }),
+        interrupt,
+        proc_root: proc_root()?,
+        blame: options.blame,
+    })
+}
+
+/// Watch a unit of the manager while it works, and repair it.
+fn watch_unit(options: Watch, interrupt: Interrupt) -> Result<u8, Failure> {
+    let asked = options.unit.clone();
+    if asked.contains('/') {
+        return Err(Failure::Usage(format!(
+            "only what a service manager runs can be watched: `unitfix {asked}` replays a unit file"
+        )));
+    }
+    if options.root.is_some() {
+        return Err(Failure::Usage(format!(
+            "nothing runs below a root folder that could be watched: `unitfix {asked} --root DIR` judges from its logs"
+        )));
+    }
+    let (period, options) = (options.period(), options.repair());
+    let subject_options = subject_options(&options, interrupt)?;
+    let prompt = subject_options.prompt.clone();
+    let (rules, people) = (rules_of(None)?, People::default());
+    let mut desk = Desk { prompt, report: Report::new(asked.clone()), people, rules, options };
+    let name = name(&asked)?;
+    let manager = SystemManager::connect().map_err(|e| Failure::System(e.to_string()))?;
+    let mut unit = ManagedUnit::load(&manager as &dyn Manager, &name, subject_options)?;
+    let result = watch(&mut unit, &period, &mut desk);
     finish(result, &mut desk)
 }
 
@@ -123,7 +154,10 @@ fn finish(result: Result<Ending, Failure>, desk: &mut Desk) -> Result<u8, Failur
     if desk.options.place.json {
         desk.report.ending.clone_from(&words);
         desk.report.exit_status = status;
-        output::result(&json(&desk.report)?);
+        // of a watch, the last line of a stream
+        let line = |report| last_line(report).map_err(unprintable);
+        let watched = desk.options.watch.is_some();
+        output::result(&if watched { line(&desk.report)? } else { json(&desk.report)? });
     } else if result.is_ok() {
         desk.show(&format!("\n{words}\n"));
     }
@@ -139,6 +173,7 @@ fn other_task(task: Task) -> Result<u8, Failure> {
     match task {
         Task::Policy(options) => show_policy(options),
         Task::Explain(options) => explain(&options),
+        Task::Watch(options) => watch_unit(options, interrupt()?),
         Task::Status { unit, place } => {
             let only = unit.as_deref().map(name).transpose()?;
             let root = root_of(place.root);
@@ -166,9 +201,13 @@ fn other_task(task: Task) -> Result<u8, Failure> {
 
 /// A value as `--json` prints it.
 fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|e| Failure::System(format!("the report cannot be written: {e}")))?;
+    let text = serde_json::to_string_pretty(value).map_err(unprintable)?;
     Ok(output::harmless_json(&text) + "\n")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unprintable(error: serde_json::Error) -> Failure {
+    Failure::System(format!("the report cannot be written: {error}"))
 }
 
 /// What is wrong, where the result does not show it.

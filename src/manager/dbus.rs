@@ -247,7 +247,7 @@ impl Manager for SystemManager {
             ("CollectMode", Value::from("inactive-or-failed")),
         ];
         let service = vec![
-            ("Description", Value::from(timer.description.as_str())),
+            ("Description", Value::from(timer.deed.as_str())),
             ("Type", Value::from("oneshot")),
             ("CollectMode", Value::from("inactive-or-failed")),
             ("ExecStart", Value::new(lines)),

@@ -4,7 +4,7 @@
 mod audit_socket;
 mod audit_status;
 mod check;
-mod complain;
+pub(crate) mod complain;
 pub mod local;
 pub mod session;
 mod settings;
@@ -16,7 +16,7 @@ pub use check::{Check, CheckResult, Checking};
 pub use trial::{Trial, Trials};
 
 use crate::change::Approval;
-use crate::evidence::{Attribution, Denial, Process, Untrusted, gather};
+use crate::evidence::{Attribution, Denial, Process, Sighting, Untrusted, gather, summary};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, ManagerError, UnitStatus};
 use crate::policy::Policy;
@@ -76,19 +76,30 @@ impl Replay<'_> {
         (!known.is_empty() && below(cgroup)) || names_service(cgroup, self.unit.name.as_str())
     }
 
-    /// The denials of the unit among what was heard. A process that was gone before its control group could be
-    /// read is the unit's if it descends from no login, ran as one of the unit's users, and ran a program that the
-    /// unit runs: one of its commands, one that was seen in it, or one of `known`.
+    /// The denials of the unit among what was heard.
     #[must_use]
     pub fn denials(&self, heard: &Heard, known: &BTreeSet<Untrusted>) -> Vec<Denial> {
+        let whose = self.attributions(&heard.sounds, known);
+        let ours = heard.sounds.iter().zip(whose).filter_map(|(sound, whose)| Some((sound, whose?)));
+        ours.map(|(sound, why)| Denial { attribution: Some(why), ..sound.denial.clone() }).collect()
+    }
+
+    /// Of each of these, why it is believed to be a denial of the unit; nothing: it is not. A process that was gone
+    /// before its control group could be read is the unit's if it descends from no login, ran as one of the unit's
+    /// users, and ran a program that the unit runs: one of its commands, one that was seen in it, or one of `known`.
+    pub(crate) fn attributions(
+        &self,
+        sounds: &[Sound],
+        known: &BTreeSet<Untrusted>,
+    ) -> Vec<Option<Attribution>> {
         let owned = |sound: &&Sound| sound.cgroup.as_deref().is_some_and(|c| self.owns(c));
         let commands = gather::programs(self.unit, &Root::default());
         let mut programs: BTreeSet<Untrusted> =
             commands.iter().map(|path| Untrusted::new(path.as_os_str().as_encoded_bytes())).collect();
-        programs.extend(heard.sounds.iter().filter(owned).filter_map(|s| s.denial.process.exe.clone()));
+        programs.extend(sounds.iter().filter(owned).filter_map(|s| s.denial.process.exe.clone()));
         programs.extend(known.iter().cloned());
         let mut users = Users::of(self.unit);
-        users.known.extend(heard.sounds.iter().filter(owned).filter_map(|s| s.denial.process.user));
+        users.known.extend(sounds.iter().filter(owned).filter_map(|s| s.denial.process.user));
         let runs = |exe: &Option<Untrusted>| exe.as_ref().is_some_and(|exe| programs.contains(exe));
         let left_traces = |process: &Process| {
             !process.login && runs(&process.exe) && process.user.is_some_and(|user| users.include(user))
@@ -97,10 +108,8 @@ impl Replay<'_> {
             Some(cgroup) => self.owns(cgroup).then_some(Attribution::ControlGroup),
             None => left_traces(&sound.denial.process).then_some(Attribution::OwnProgram),
         };
-        let ours = heard.sounds.iter().filter_map(|s| Some((s, attribution(s)?)));
-        ours.filter(|(sound, _)| self.policy.decide(sound.denial.call).denies())
-            .map(|(sound, why)| Denial { attribution: Some(why), ..sound.denial.clone() })
-            .collect()
+        let denied = |sound: &Sound| self.policy.decide(sound.denial.call).denies();
+        sounds.iter().map(|sound| attribution(sound).filter(|_| denied(sound))).collect()
     }
 }
 
@@ -331,6 +340,11 @@ pub struct Observation {
     /// What had to be relaxed of the settings beside `SystemCallFilter=` for the unit to work, and was in the last run;
     /// nothing: what they deny could not be seen.
     pub settings: Option<Relaxations>,
+    /// Of a watch over a working period: the denials by program and call, with how often and when each was seen.
+    pub counted: Vec<Sighting>,
+    /// Of such a watch: calls that came only after the time for which a replay watches, so that none would show
+    /// anything of them.
+    pub late: BTreeSet<Call>,
 }
 
 impl Observation {
@@ -348,7 +362,15 @@ impl Observation {
             notes: Vec::new(),
             log: Vec::new(),
             settings: None,
+            counted: Vec::new(),
+            late: BTreeSet::new(),
         }
+    }
+
+    /// The denials by program and call, the most frequent first.
+    #[must_use]
+    pub fn sightings(&self) -> Vec<Sighting> {
+        if self.counted.is_empty() { summary(&self.denials) } else { self.counted.clone() }
     }
 
     /// Whether the unit works, by its state and the user's check.

@@ -12,6 +12,7 @@ mod repair;
 pub use blame::PackageRow;
 pub use message::{CommitMessage, author};
 pub use people::People;
+pub(crate) use people::who;
 pub use policy::{Asked, Lint, PolicyPage, parse_call};
 pub use repair::{CandidateRow, Look, RepairRow};
 

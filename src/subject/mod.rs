@@ -5,6 +5,7 @@ mod inspect;
 pub(crate) mod leftovers;
 mod managed;
 mod rooted;
+mod watched;
 
 pub use file::UnitFile;
 pub use inspect::{Inspected, Whereabouts, groups_at, inspect};

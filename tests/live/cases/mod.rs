@@ -29,6 +29,7 @@ mod repair;
 mod settings;
 mod shown;
 mod support;
+mod watching;
 
 use crate::bed::Bed;
 
@@ -78,6 +79,7 @@ pub fn all() -> Vec<Case> {
         lasting::CASES,
         failure_points::CASES,
         killed::CASES,
+        watching::CASES,
         harness::CASES,
         groups::CASES,
         founding::CASES,
