@@ -1,0 +1,169 @@
+//! Journal files themselves: the entries of the few `FIELD=value` that can matter, in the order of the file.
+
+use super::{Place, Reading};
+use crate::evidence::journal::printed_by_journalctl;
+use crate::evidence::journal::{Entry as Printed, JournalError, MESSAGE_COREDUMP, Name, Picked};
+use crate::evidence::journal_file::{Chain, DATA_MAX, Entry, JournalFile, Problem};
+use crate::evidence::record::AUDIT_SECCOMP;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// A message of the kernel is a record if it begins so.
+const RECORD: &[u8] = b"MESSAGE=audit: type=1326 ";
+
+/// So many objects are remembered that many entries share: their host, boot, transport and the like.
+const SHARED: usize = 512;
+
+/// No value that many entries share is longer.
+const SHARED_MAX: usize = 128;
+
+pub(super) fn read(reading: &mut Reading, file: File, path: &Path) -> io::Result<()> {
+    let mut file = JournalFile::open(file).map_err(other)?;
+    if file.is_foreign() {
+        match ask_journalctl(reading, path) {
+            // then what it alone can read is a fault
+            Err(JournalError::Missing) => {}
+            answer => return answer.map_err(io::Error::other),
+        }
+    }
+    let audit = format!("_AUDIT_TYPE={AUDIT_SECCOMP}");
+    let dumps = format!("MESSAGE_ID={MESSAGE_COREDUMP}");
+    let wanted = [audit.as_str(), "_TRANSPORT=kernel", &dumps, "EXIT_STATUS=31"];
+    let mut chains: Vec<(bool, Chain)> = Vec::new();
+    for field in wanted {
+        match file.entries_with(field.as_bytes()) {
+            Ok(chain) => chains.push((field == "_TRANSPORT=kernel", chain)),
+            Err(problem) => damaged(reading, problem)?,
+        }
+    }
+    let mut picking =
+        Picking { file, entry: Entry::default(), picked: Picked::default(), shared: Vec::new() };
+    picking.shared.resize_with(SHARED, || (0, None));
+    let mut last = 0;
+    // in the order of the file, as records of audit and of the kernel's log are told apart from repetitions by that
+    while let Some(at) = chains.iter().filter_map(|(_, chain)| chain.peek()).min() {
+        let mut kernel = true;
+        for (of_kernel, chain) in &mut chains {
+            if chain.peek() == Some(at) {
+                kernel &= *of_kernel;
+                if let Err(problem) = chain.advance(&mut picking.file) {
+                    damaged(reading, problem)?;
+                }
+            }
+        }
+        match picking.pick(at, kernel) {
+            Ok(true) => reading.entry(&picking.picked, Place::Byte(at)),
+            Ok(false) => {}
+            Err(problem) => damaged(reading, problem)?,
+        }
+        if at >> 20 != last >> 20 {
+            reading.out.progress.bytes = reading.begun + at;
+            reading.advance(0)?;
+        }
+        last = at;
+    }
+    Ok(())
+}
+
+/// What is damaged is said, and reading goes on; the disk's own errors end it.
+fn damaged(reading: &mut Reading, problem: Problem) -> io::Result<()> {
+    if let Problem::Io(error) = problem {
+        return Err(error);
+    }
+    reading.fault(Place::Byte(problem.at()), problem.to_string());
+    Ok(())
+}
+
+fn other(problem: Problem) -> io::Error {
+    match problem {
+        Problem::Io(error) => error,
+        problem => io::Error::other(problem),
+    }
+}
+
+/// Have journalctl read a file whose compression only it knows.
+fn ask_journalctl(reading: &mut Reading, path: &Path) -> Result<(), JournalError> {
+    let interrupt = reading.interrupt.clone();
+    let mut number = 0;
+    printed_by_journalctl(path, &interrupt, |entry: &Printed| {
+        number += 1;
+        reading.entry(entry, Place::Entry(number));
+    })
+}
+
+/// Takes the fields that matter out of entries.
+struct Picking {
+    file: JournalFile,
+    entry: Entry,
+    picked: Picked,
+    /// Objects that were read before, by their place: what many entries have in common.
+    shared: Vec<(u64, Option<(Name, Vec<u8>)>)>,
+}
+
+impl Picking {
+    /// Pick the fields of an entry; of one of the kernel, whether its message is a record.
+    fn pick(&mut self, at: u64, kernel: bool) -> Result<bool, Problem> {
+        self.picked.clear();
+        self.file.entry(at, &mut self.entry)?;
+        let entry = std::mem::take(&mut self.entry);
+        let picked = self.pick_from(&entry, kernel);
+        self.entry = entry;
+        picked
+    }
+
+    fn pick_from(&mut self, entry: &Entry, kernel: bool) -> Result<bool, Problem> {
+        let mut text = Vec::new();
+        if kernel && !self.is_record(entry, &mut text)? {
+            return Ok(false);
+        }
+        self.picked.put(Name::RECEIVED, entry.time.to_string().as_bytes());
+        for at in entry.items.iter().copied() {
+            let slot = usize::try_from(at / 8).unwrap_or_default() % SHARED;
+            if let Some((known, value)) = self.shared.get(slot)
+                && *known == at
+            {
+                if let Some((name, value)) = value {
+                    self.picked.put(*name, value);
+                }
+                continue;
+            }
+            self.file.field(at, &mut text, DATA_MAX)?;
+            let Some(equals) = memchr::memchr(b'=', &text) else { continue };
+            let (name, value) = text.split_at(equals);
+            let value = value.get(1..).unwrap_or_default();
+            let name = Name::of(name);
+            if let Some(name) = name {
+                self.picked.put(name, value);
+            }
+            if let Some(shared) = self.shared.get_mut(slot)
+                && (name.is_none() || value.len() <= SHARED_MAX)
+            {
+                *shared = (at, name.map(|name| (name, value.to_vec())));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the message of an entry of the kernel's log is a record. Messages stand near the end of an entry.
+    fn is_record(&mut self, entry: &Entry, text: &mut Vec<u8>) -> Result<bool, Problem> {
+        for at in entry.items.iter().rev().copied() {
+            let slot = usize::try_from(at / 8).unwrap_or_default() % SHARED;
+            if self.shared.get(slot).is_some_and(|(known, _)| *known == at) {
+                continue;
+            }
+            self.file.field(at, text, RECORD.len())?;
+            if text.starts_with(b"MESSAGE=") {
+                return Ok(text.as_slice() == RECORD);
+            }
+            let equals = memchr::memchr(b'=', text);
+            if let Some(name) = equals.and_then(|at| text.get(..at))
+                && Name::of(name).is_none()
+                && let Some(shared) = self.shared.get_mut(slot)
+            {
+                *shared = (at, None);
+            }
+        }
+        Ok(false)
+    }
+}
