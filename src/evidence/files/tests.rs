@@ -73,7 +73,7 @@ fn lines_of_the_kernel_and_of_several_hosts() {
     assert_eq!(said, [" 7 a chown Killed", "web1 7 a chown Killed"]);
     let faults: Vec<_> =
         read.malformed.iter().map(|fault| (fault.place.to_string(), fault.why.as_str())).collect();
-    assert_eq!(faults, [("line 3".to_owned(), "byte 67: ses should stand here")]);
+    assert_eq!(faults, [("line 3".to_owned(), "byte 65: pid should stand here")]);
 }
 
 #[test]

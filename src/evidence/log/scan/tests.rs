@@ -1,3 +1,4 @@
+use super::super::pieces::PIECE;
 use super::*;
 use proptest::prelude::*;
 use std::io::Write;
