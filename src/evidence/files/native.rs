@@ -34,7 +34,7 @@ pub(super) fn read(reading: &mut Reading, file: File, path: &Path) -> io::Result
     for field in wanted {
         match file.entries_with(field.as_bytes()) {
             Ok(chain) => chains.push((field == "_TRANSPORT=kernel", chain)),
-            Err(problem) => damaged(reading, problem)?,
+            Err(problem) => damaged(reading, &file, problem)?,
         }
     }
     let mut picking =
@@ -48,14 +48,14 @@ pub(super) fn read(reading: &mut Reading, file: File, path: &Path) -> io::Result
             if chain.peek() == Some(at) {
                 kernel &= *of_kernel;
                 if let Err(problem) = chain.advance(&mut picking.file) {
-                    damaged(reading, problem)?;
+                    damaged(reading, &picking.file, problem)?;
                 }
             }
         }
         match picking.pick(at, kernel) {
             Ok(true) => reading.entry(&picking.picked, Place::Byte(at)),
             Ok(false) => {}
-            Err(problem) => damaged(reading, problem)?,
+            Err(problem) => damaged(reading, &picking.file, problem)?,
         }
         if at >> 20 != last >> 20 {
             reading.out.progress.bytes = reading.begun + at;
@@ -67,11 +67,12 @@ pub(super) fn read(reading: &mut Reading, file: File, path: &Path) -> io::Result
 }
 
 /// What is damaged is said, and reading goes on; the disk's own errors end it.
-fn damaged(reading: &mut Reading, problem: Problem) -> io::Result<()> {
+fn damaged(reading: &mut Reading, file: &JournalFile, problem: Problem) -> io::Result<()> {
     if let Problem::Io(error) = problem {
         return Err(error);
     }
-    reading.fault(Place::Byte(problem.at()), problem.to_string());
+    // what leads out of the file is missing at its end
+    reading.fault(Place::Byte(problem.at().min(file.length())), problem.to_string());
     Ok(())
 }
 

@@ -38,7 +38,7 @@ impl Chain {
         if before == 0 || self.left == 0 {
             return Ok(());
         }
-        let Some(next) = self.place(file)? else { return Ok(()) };
+        let Some(next) = self.place(file)?.filter(|next| *next <= file.limit) else { return Ok(()) };
         if next <= before {
             return Err(Problem::Damaged { at: before, why: "the entries of a field lead back from here" });
         }
@@ -60,7 +60,7 @@ impl Chain {
 
     fn next_array(&mut self, file: &mut JournalFile) -> Result<bool, Problem> {
         let at = self.array;
-        if at == 0 {
+        if at == 0 || at > file.limit {
             return Ok(false);
         }
         let size = file.object(at, ENTRY_ARRAY)?;
