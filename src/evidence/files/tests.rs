@@ -211,3 +211,69 @@ fn the_logs_of_a_folder() {
         names.iter().position(|name| name == "audit.log").unwrap()
     );
 }
+
+/// Where the last byte is that is not 0: journald allocates ahead.
+fn used(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).unwrap()
+}
+
+#[test]
+fn what_journald_is_writing_is_not_damage() {
+    let mut bytes = unpacked(COMPACT);
+    let whole = read_bytes(&bytes).0;
+    assert_eq!(bytes[16], 1, "journald had it open");
+    let tail = u64::from_le_bytes(bytes[136..144].try_into().unwrap());
+    let mut fewer = 0;
+    for limit in [0, tail / 2, tail - tail / 4, tail] {
+        bytes[136..144].copy_from_slice(&limit.to_le_bytes());
+        let (said, read) = read_bytes(&bytes);
+        assert_eq!((read.malformed_total, read.unread.len()), (0, 0));
+        assert!(whole.starts_with(&said));
+        fewer += usize::from(said.len() < whole.len());
+    }
+    assert_eq!(fewer, 3);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(96))]
+    #[test]
+    fn a_damaged_file_is_read_as_far_as_it_goes(
+        changes in proptest::collection::vec((0_usize..1 << 20, 0_u8..), 1..400),
+        length in 0_usize..1 << 20,
+        which in 0_usize..4,
+    ) {
+        let mut bytes = unpacked([COMPACT, REGULAR, LZ4, JENKINS][which]);
+        let used = used(&bytes);
+        for (at, byte) in changes {
+            bytes[17 + at % (used - 17)] = byte;
+        }
+        bytes.truncate(length.max(4096));
+        bytes[12] &= !1; // journalctl is not to be asked
+        let (said, read) = read_bytes(&bytes);
+        proptest::prop_assert_eq!(said.len() as u64, read.progress.records);
+        for fault in read.malformed {
+            proptest::prop_assert!(matches!(fault.place, Place::Byte(at) if at <= bytes.len() as u64));
+        }
+    }
+}
+
+#[test]
+fn with_a_damaged_index_all_entries_are_looked_at() {
+    let whole = unpacked(REGULAR);
+    let number =
+        |at: usize| usize::try_from(u64::from_le_bytes(whole[at..at + 8].try_into().unwrap())).unwrap();
+    let (table, size) = (number(104), number(112));
+    let mut bytes = whole.clone();
+    for bucket in bytes[table..table + size].chunks_exact_mut(16) {
+        if bucket[..8] != [0; 8] {
+            bucket[..8].copy_from_slice(&5_u64.to_le_bytes());
+        }
+    }
+    let (said, read) = read_bytes(&bytes);
+    assert_eq!(said, read_bytes(&whole).0);
+    let fault = read.malformed.first().unwrap();
+    assert_eq!(
+        (fault.place, fault.why.as_str(), read.malformed_total),
+        (Place::Byte(5), "no object begins here", 1)
+    );
+}

@@ -92,6 +92,8 @@ pub(crate) struct JournalFile {
     id: [u8; 16],
     /// The hash table of data objects: where its items are, and how many.
     table: (u64, u64),
+    /// The arrays of all entries: the first one, and how many entries there are.
+    entries: (u64, u64),
     /// While journald writes the file, nothing behind the last object that it had when it was opened is looked at.
     limit: u64,
 }
@@ -142,7 +144,8 @@ impl JournalFile {
             return Err(Problem::Damaged { at: 0, why: "its hash table is not in the file" });
         }
         let limit = if head.get(16) == Some(&ONLINE) { number(&head, 136, 8) } else { u64::MAX };
-        Ok(JournalFile { window, flags, id, table, limit })
+        let entries = (number(&head, 176, 8), number(&head, 152, 8));
+        Ok(JournalFile { window, flags, id, table, entries, limit })
     }
 
     /// How many bytes the file has.
@@ -171,8 +174,8 @@ impl JournalFile {
             if data.hash == hash {
                 self.text(&data, &mut text, wanted.len() + 1)?;
                 if text == wanted {
-                    let first = if data.entry > self.limit { 0 } else { data.entry };
-                    return Ok(Chain::new(first, data.array, data.entries));
+                    let entries = if data.entry <= self.limit { data.entries } else { 0 };
+                    return Ok(Chain::new(data.entry, data.array, entries));
                 }
             }
             if data.next != 0 && data.next <= at {
@@ -181,6 +184,12 @@ impl JournalFile {
             at = data.next;
         }
         Ok(Chain::default())
+    }
+
+    /// All entries, in the order in which they were written.
+    pub(crate) fn all_entries(&mut self) -> Result<Chain, Problem> {
+        let (array, entries) = self.entries;
+        Chain::of_arrays(self, array, entries)
     }
 
     /// Read an entry.
