@@ -18,7 +18,6 @@ use crate::unit::{Unit, UnitName};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 /// What the running system knows: the manager, the journal, auditd's log, and a log that the user named.
@@ -148,7 +147,7 @@ fn add_named_log(
     let read = if path == Path::new("-") {
         log::read_log(std::io::stdin().lock(), &source)
     } else {
-        log::read_log(BufReader::with_capacity(1 << 18, File::open(path).map_err(failed)?), &source)
+        File::open(path).and_then(|file| log::read_log_file(&file, &source))
     };
     let read = read.map_err(failed)?;
     note_malformed(evidence, &path.display().to_string(), &read);

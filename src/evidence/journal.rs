@@ -3,8 +3,13 @@
 //! entry (systemd.journal-fields(7)).
 
 mod ask;
+mod entry;
+mod picked;
 mod printed;
 
+pub(super) use ask::{Entry, bytes_of};
+pub(super) use entry::Fields;
+pub(super) use picked::{Name, Picked};
 pub use printed::{Printed, printed};
 
 use super::log::Kept;
@@ -13,10 +18,12 @@ use super::{Source, Untrusted};
 use crate::interrupt::Interrupt;
 use crate::system_program::{self, PATH};
 use crate::unit::UnitName;
-use ask::{Entry, entries};
+use ask::entries;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// No more entries than this are read for one question: the newest ones.
 const ENTRIES_MAX: usize = 200_000;
@@ -28,7 +35,7 @@ const ENDS_MAX: usize = 20_000;
 const PIDS_MAX: usize = 64;
 
 /// systemd-coredump's message (`SD_MESSAGE_COREDUMP` in sd-messages.h).
-const MESSAGE_COREDUMP: &str = "fc2e22bc6ee647b6b90729ab34a250b1";
+pub(super) const MESSAGE_COREDUMP: &str = "fc2e22bc6ee647b6b90729ab34a250b1";
 
 /// Why the journal does not answer.
 #[derive(Debug, thiserror::Error)]
@@ -154,13 +161,13 @@ impl Journal {
 
     fn ask(&self, more: &[&str], fields: &str, each: impl FnMut(&Entry)) -> Result<(), JournalError> {
         // no -q: it would also silence the hint that entries of the system are missing
-        let mut arguments: Vec<String> =
-            ["-b", "-o", "json", "--no-pager", "--all"].map(str::to_owned).to_vec();
-        arguments.push(format!("--output-fields={fields}"));
+        let mut arguments: Vec<OsString> =
+            ["-b", "-o", "json", "--no-pager", "--all"].map(Into::into).to_vec();
+        arguments.push(format!("--output-fields={fields}").into());
         if let Some(time) = self.since {
-            arguments.push(format!("--since=@{}.{:06}", time / 1_000_000, time % 1_000_000));
+            arguments.push(format!("--since=@{}.{:06}", time / 1_000_000, time % 1_000_000).into());
         }
-        arguments.extend(more.iter().map(|word| (*word).to_owned()));
+        arguments.extend(more.iter().map(Into::into));
         entries(&self.program, &arguments, &self.interrupt, each)
     }
 
@@ -252,15 +259,33 @@ impl Journal {
     }
 }
 
+/// Have journalctl print the entries of a journal file that can matter.
+pub(super) fn printed_by_journalctl(
+    path: &Path,
+    interrupt: &Interrupt,
+    each: impl FnMut(&Entry),
+) -> Result<(), JournalError> {
+    let program = system_program::find("journalctl").ok_or(JournalError::Missing)?;
+    let mut file = OsString::from("--file=");
+    file.push(path);
+    let matches = format!(
+        "_AUDIT_TYPE={AUDIT_SECCOMP} + _TRANSPORT=kernel + MESSAGE_ID={MESSAGE_COREDUMP} + EXIT_STATUS=31"
+    );
+    let mut arguments: Vec<_> = ["-o", "json", "--no-pager", "--all"].map(Into::into).to_vec();
+    arguments.push(file);
+    arguments.extend(matches.split(' ').map(Into::into));
+    entries(&program, &arguments, interrupt, each)
+}
+
 /// What names a record: its serial number where that is known, and its process and call.
 type Identity = (Option<u64>, u32, u32, u64);
 
 impl KernelRecords {
-    fn take(
+    fn take<E: Fields>(
         &mut self,
-        entry: &Entry,
+        entry: &E,
         seen: &mut HashSet<Identity>,
-        read: impl Fn(&Entry) -> Option<(Result<Record, ()>, Source)>,
+        read: impl Fn(&E) -> Option<(Result<Record, ()>, Source)>,
     ) {
         let (record, source) = match read(entry) {
             None => return,
@@ -283,7 +308,7 @@ impl KernelRecords {
 }
 
 /// A record that journald received from the kernel's audit. Time and number stand in fields of their own.
-fn audit_record(entry: &Entry) -> Option<(Result<Record, ()>, Source)> {
+pub(super) fn audit_record(entry: &impl Fields) -> Option<(Result<Record, ()>, Source)> {
     if entry.text("_TRANSPORT")? != "audit" || entry.number::<u16>("_AUDIT_TYPE")? != AUDIT_SECCOMP {
         return None;
     }
@@ -298,7 +323,7 @@ fn audit_record(entry: &Entry) -> Option<(Result<Record, ()>, Source)> {
 
 /// A record in the kernel's log. What was written to /dev/kmsg comes the same way, with another facility: the kernel
 /// lets nobody have its own (`devkmsg_write()` in kernel/printk/printk.c).
-fn kernel_record(entry: &Entry) -> Option<(Result<Record, ()>, Source)> {
+pub(super) fn kernel_record(entry: &impl Fields) -> Option<(Result<Record, ()>, Source)> {
     if entry.text("_TRANSPORT")? != "kernel" || entry.text("SYSLOG_FACILITY")? != "0" {
         return None;
     }
@@ -310,7 +335,7 @@ fn kernel_record(entry: &Entry) -> Option<(Result<Record, ()>, Source)> {
 }
 
 /// Any service can write an entry with this message ID; only systemd-coredump's own unit is believed.
-fn core_dump(entry: &Entry) -> Option<CoreDump> {
+pub(super) fn core_dump(entry: &impl Fields) -> Option<CoreDump> {
     if !is_of_coredump(entry) {
         return None;
     }
@@ -327,12 +352,12 @@ fn core_dump(entry: &Entry) -> Option<CoreDump> {
 
 /// Of a process that is gone already, journald takes the unit that it named itself when it connected, if it was root
 /// (`client_context_read_cgroup()` in src/journal/journald-context.c); then there is no control group.
-fn pid_of_unit(entry: &Entry) -> Option<(u32, u64)> {
+fn pid_of_unit(entry: &impl Fields) -> Option<(u32, u64)> {
     entry.text("_SYSTEMD_CGROUP")?;
     entry.number("_PID").zip(entry.time())
 }
 
-fn kept_core(entry: &Entry) -> Option<KeptCore> {
+fn kept_core(entry: &impl Fields) -> Option<KeptCore> {
     is_of_coredump(entry).then(|| KeptCore {
         message: Untrusted::new(entry.bytes("MESSAGE").unwrap_or_default()),
         file: entry.bytes("COREDUMP_FILENAME").map(Untrusted::new),
@@ -340,12 +365,12 @@ fn kept_core(entry: &Entry) -> Option<KeptCore> {
     })
 }
 
-fn is_of_coredump(entry: &Entry) -> bool {
+fn is_of_coredump(entry: &impl Fields) -> bool {
     entry.text("_SYSTEMD_UNIT").is_some_and(|unit| unit.starts_with("systemd-coredump@"))
 }
 
 /// `Main process exited, code=killed, status=31/SYS` and the like; the unit's other messages are not about an end.
-fn manager_report(entry: &Entry) -> Option<ManagerReport> {
+pub(super) fn manager_report(entry: &impl Fields) -> Option<ManagerReport> {
     if entry.text("_PID")? != "1" || entry.text("_TRANSPORT")? != "journal" {
         return None;
     }
@@ -357,7 +382,7 @@ fn manager_report(entry: &Entry) -> Option<ManagerReport> {
     Some(ManagerReport {
         time: entry.time()?,
         sigsys: killed && entry.number::<i32>("EXIT_STATUS") == Some(libc::SIGSYS),
-        command: entry.text("COMMAND"),
+        command: entry.text("COMMAND").map(Cow::into_owned),
         what: Untrusted::new(entry.bytes("MESSAGE").unwrap_or_default()),
     })
 }

@@ -1,19 +1,24 @@
 //! Logs that hold the kernel's records: auditd's own, a file that the user named, or standard input. Read line by
 //! line in constant memory, whatever is in them.
 
-use super::{Denial, Source, Untrusted, record};
+pub(super) mod pieces;
+pub(super) mod scan;
+
+use super::record::{self, Malformed};
+use super::{Denial, Source, Untrusted};
 use crate::root::Root;
 use crate::syscalls::Call;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
+use scan::{Batch, Search};
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// No record is longer (`MAX_AUDIT_MESSAGE_LENGTH` of audit is 8970, and a path adds 4096 twice); what is, is skipped.
-const LINE_MAX: usize = 64 * 1024;
+pub(super) const LINE_MAX: usize = 64 * 1024;
 
 /// So many denials are kept one by one.
 const DENIALS_MAX: usize = 20_000;
@@ -107,41 +112,69 @@ pub struct LogRead {
     pub too_long: u64,
 }
 
+/// What a line means: a record's call, nothing where the kernel did not forbid it or nobody knows it, or what is wrong.
+pub(super) type Meaning = Result<Option<Denial>, Malformed>;
+
+/// What is searched for in a log: what a line has to hold for [`record::parse`] to make something of it.
+pub(super) fn search() -> Search {
+    Search::new(&["type=1326 ", "SECCOMP "], LINE_MAX).or_beginning("\naudit(")
+}
+
+/// What a line means, if it is about a call.
+pub(super) fn meaning(line: &[u8], source: &Source) -> Option<Meaning> {
+    Some(record::parse(line).transpose()?.map(|record| record.denial(source.clone())))
+}
+
 impl LogRead {
-    fn line(&mut self, line: &[u8], source: &Source) {
-        match record::parse(line) {
-            Ok(None) => {}
-            Ok(Some(record)) => match record.denial(source.clone()) {
-                Some(denial) => drop(self.kept.push(denial)),
-                None => self.foreign += 1,
-            },
-            Err(fault) => {
-                self.malformed_total += 1;
-                if self.malformed.len() < FAULTS_MAX {
-                    self.malformed.push((self.lines, fault.to_string()));
+    fn add(&mut self, batch: Batch<Meaning>) {
+        for (before, meaning) in batch.found {
+            match meaning {
+                Ok(Some(denial)) => drop(self.kept.push(denial)),
+                Ok(None) => self.foreign += 1,
+                Err(fault) => {
+                    self.malformed_total += 1;
+                    if self.malformed.len() < FAULTS_MAX {
+                        self.malformed.push((self.lines + before + 1, fault.to_string()));
+                    }
                 }
             }
+        }
+        self.lines += batch.lines;
+        self.too_long += batch.too_long;
+    }
+
+    fn add_file(&mut self, file: &File, source: &Source) -> io::Result<()> {
+        let add = |batch| {
+            self.add(batch);
+            Ok(())
+        };
+        if file.metadata()?.is_file() {
+            search().file(file, |line| meaning(line, source), add)
+        } else {
+            search().stream(file, |line| meaning(line, source), add)
         }
     }
 }
 
 /// Read a log to its end. Bytes that are no text do not matter.
-pub fn read_log(reader: impl BufRead, source: &Source) -> io::Result<LogRead> {
+pub fn read_log(reader: impl Read, source: &Source) -> io::Result<LogRead> {
     let mut read = LogRead::default();
-    read_into(&mut read, reader, source)?;
+    search().stream(
+        reader,
+        |line| meaning(line, source),
+        |batch| {
+            read.add(batch);
+            Ok(())
+        },
+    )?;
     Ok(read)
 }
 
-fn read_into(read: &mut LogRead, reader: impl BufRead, source: &Source) -> io::Result<()> {
-    let mut lines = Lines::new(reader);
-    while let Some(line) = lines.next_line()? {
-        read.lines += 1;
-        match line {
-            Line::Whole(bytes) => read.line(bytes, source),
-            Line::TooLong(_) => read.too_long += 1,
-        }
-    }
-    Ok(())
+/// Read a log that is a file, from its beginning, to the end that it has now.
+pub fn read_log_file(file: &File, source: &Source) -> io::Result<LogRead> {
+    let mut read = LogRead::default();
+    read.add_file(file, source)?;
+    Ok(read)
 }
 
 /// One line of a stream.
@@ -244,7 +277,7 @@ pub fn audit_log(root: &Root) -> Result<Option<LogRead>, LogError> {
         trust(&file.metadata().map_err(at(&path))?, owner, &path)?;
         let source = Source::Log(path.clone());
         let into = read.get_or_insert_with(LogRead::default);
-        read_into(into, BufReader::new(file), &source).map_err(at(&path))?;
+        into.add_file(&file, &source).map_err(at(&path))?;
     }
     Ok(read)
 }

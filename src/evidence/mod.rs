@@ -2,8 +2,10 @@
 //! process says of itself (`comm=`, `exe=`) is shown, escaped, and never trusted.
 
 pub mod attribute;
+pub mod files;
 pub mod gather;
 pub mod journal;
+pub mod journal_file;
 pub mod log;
 pub mod record;
 pub mod strace;

@@ -249,7 +249,7 @@ fn is_audit_prefix(prefix: Option<&[u8]>) -> bool {
 }
 
 pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    memchr::memmem::find(haystack, needle)
 }
 
 /// Walks a record from field to field.

@@ -1,6 +1,6 @@
 //! Running journalctl: in an environment of its own, killed when nobody waits for it any more.
 
-use super::JournalError;
+use super::{Fields, JournalError};
 use crate::evidence::Untrusted;
 use crate::evidence::log::{Line, Lines};
 use crate::interrupt::{GLANCE, Interrupt};
@@ -8,6 +8,8 @@ use crate::system_program;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io::{self, BufReader, Read, Seek};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -20,44 +22,32 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// So much of what journalctl says on standard error is looked at.
 const STDERR_MAX: u64 = 16 * 1024;
 
-/// One entry of the journal.
-pub(super) struct Entry(Map<String, Value>);
+/// One entry of the journal, as journalctl prints it (`-o json`).
+pub(in crate::evidence) struct Entry(Map<String, Value>);
 
 impl Entry {
-    /// The bytes of a field. journalctl prints a string, an array of bytes where it is no UTF-8, an array of such
-    /// values where the entry has the field more than once (the first one counts), and null where it is too large.
-    pub(super) fn bytes(&self, field: &str) -> Option<Vec<u8>> {
-        one(self.0.get(field)?)
-    }
-
-    /// A field that is text.
-    pub(super) fn text(&self, field: &str) -> Option<String> {
-        String::from_utf8(self.bytes(field)?).ok()
-    }
-
-    /// A field that is a number.
-    pub(super) fn number<T: std::str::FromStr>(&self, field: &str) -> Option<T> {
-        self.text(field)?.parse().ok()
-    }
-
-    /// When it was written, or received, in microseconds since the epoch.
-    pub(super) fn time(&self) -> Option<u64> {
-        self.number("_SOURCE_REALTIME_TIMESTAMP").or_else(|| self.number("__REALTIME_TIMESTAMP"))
-    }
-
-    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+    pub(in crate::evidence) fn parse(line: &[u8]) -> Option<Self> {
         serde_json::from_slice(line).ok().map(Entry)
     }
 }
 
-fn one(value: &Value) -> Option<Vec<u8>> {
+impl Fields for Entry {
+    /// journalctl prints a string, an array of bytes where it is no UTF-8, an array of such values where the entry has
+    /// the field more than once, and null where it is too large.
+    fn bytes(&self, field: &str) -> Option<Cow<'_, [u8]>> {
+        bytes_of(self.0.get(field)?)
+    }
+}
+
+/// The bytes of a value.
+pub(in crate::evidence) fn bytes_of(value: &Value) -> Option<Cow<'_, [u8]>> {
     let byte = |value: &Value| value.as_u64().and_then(|number| u8::try_from(number).ok());
     match value {
-        Value::String(text) => Some(text.clone().into_bytes()),
+        Value::String(text) => Some(Cow::Borrowed(text.as_bytes())),
         Value::Array(values) if values.first().is_some_and(Value::is_u64) => {
-            values.iter().map(byte).collect()
+            values.iter().map(byte).collect::<Option<Vec<u8>>>().map(Cow::Owned)
         }
-        Value::Array(values) => values.first().filter(|first| !first.is_null()).and_then(one),
+        Value::Array(values) => values.first().filter(|first| !first.is_null()).and_then(bytes_of),
         _ => None,
     }
 }
@@ -65,7 +55,7 @@ fn one(value: &Value) -> Option<Vec<u8>> {
 /// Run journalctl and hand over the entries one by one.
 pub(super) fn entries(
     program: &Path,
-    arguments: &[String],
+    arguments: &[OsString],
     interrupt: &Interrupt,
     mut each: impl FnMut(&Entry),
 ) -> Result<(), JournalError> {
@@ -173,7 +163,7 @@ mod tests {
     fn every_shape_of_a_field() {
         let entry =
             Entry::parse(br#"{"A":"x","B":[255,32],"C":null,"D":["y","z"],"E":[[1],"z"],"F":[]}"#).unwrap();
-        let bytes = |field| entry.bytes(field);
+        let bytes = |field| entry.bytes(field).map(Cow::into_owned);
         assert_eq!(bytes("A"), Some(b"x".to_vec()));
         assert_eq!(bytes("B"), Some(vec![255, 32]));
         assert_eq!((bytes("C"), bytes("F"), bytes("G")), (None, None, None));
