@@ -41,8 +41,8 @@ pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observatio
     possible(replay).map_err(ReplayError::NoNotify)?;
     let own = Own::find().map_err(ReplayError::NoNotify)?;
     let bound = binds(replay.unit, &own).map_err(ReplayError::NoNotify)?;
-    let folder = Folder::make(replay.unit, 0o755).map_err(no_folder)?;
-    let files = Files::make(&folder.0, replay.policy).map_err(no_folder)?;
+    let folder = Folder::make(replay.unit, 0o755).map_err(|error| no_folder(&error))?;
+    let files = Files::make(&folder.0, replay.policy).map_err(|error| no_folder(&error))?;
     let supervisor =
         Supervisor::start(replay.policy.clone(), replay.control_groups(), &files.filter, &own, replay.blame)
             .map_err(|errno| ReplayError::NoNotify(format!("inotify: {}", errno.desc())))?;
@@ -69,7 +69,7 @@ pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observatio
     Ok(observation)
 }
 
-fn no_folder(error: io::Error) -> ReplayError {
+fn no_folder(error: &io::Error) -> ReplayError {
     ReplayError::NoNotify(format!("a folder for the filter: {error}"))
 }
 
@@ -209,7 +209,7 @@ fn try_outside(supervisor: &Supervisor, own: &Own, filter: &Path) -> Result<(), 
     match ended {
         Some(true) => Ok(()),
         Some(false) if words.is_empty() => Err("a filter with a listener does not work here".to_owned()),
-        Some(false) => Err(one_line(words.strip_prefix("unitfix: ").unwrap_or(words)).to_string()),
+        Some(false) => Err(one_line(words.strip_prefix("unitfix: ").unwrap_or(words))),
         None => Err("nothing is heard of a filter that was tried".to_owned()),
     }
 }

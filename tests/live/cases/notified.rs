@@ -126,7 +126,7 @@ fn reloaded_and_restarted(bed: &Bed) {
          ExecReload=VICTIM mlock\nSystemCallFilter=~@resources @memlock\n",
     );
     let invocation = bed.show(UNIT, "InvocationID");
-    let arguments = [UNIT, "--yes", "--observe", "8", "--via", "notify", "--prefer", "exact"];
+    let arguments = [UNIT, "--yes", "--observe", "25", "--via", "notify", "--prefer", "exact"];
     let terminal = bed.unitfix_on_terminal(&arguments);
     bed.wait_until("the unit runs in the replay", |bed| {
         bed.show(UNIT, "ActiveState") == "active" && bed.show(UNIT, "InvocationID") != invocation
