@@ -272,7 +272,7 @@ pub struct Repair {
     /// Judge from the logs alone; restart nothing
     #[arg(long, conflicts_with = "via")]
     pub no_replay: bool,
-    /// How a replay sees the calls: log, strace, or auto
+    /// How to see the calls: log, notify, strace, or auto
     #[arg(long, value_enum, value_name = "ENGINE", hide_possible_values = true)]
     pub via: Option<Via>,
     /// How long to watch the unit

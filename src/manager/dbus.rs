@@ -118,6 +118,7 @@ impl SystemManager {
             control_group: service.text("ControlGroup"),
             filter: service.filter(),
             architectures: service.list("SystemCallArchitectures").into_iter().collect(),
+            bounding_set: service.get("CapabilityBoundingSet"),
             confinement: service.confinement(),
         })
     }

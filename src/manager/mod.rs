@@ -80,6 +80,8 @@ pub struct UnitStatus {
     pub filter: (bool, BTreeSet<String>),
     /// `SystemCallArchitectures=`.
     pub architectures: BTreeSet<String>,
+    /// `CapabilityBoundingSet=`, with bit n for the capability number n; nothing: it is not known.
+    pub bounding_set: Option<u64>,
     /// The settings beside these that deny calls.
     pub confinement: Confinement,
 }

@@ -357,7 +357,7 @@ fn is_kernel(from: &SocketAddr) -> bool {
 }
 
 /// The path of a process in the unified hierarchy, or in systemd's own one of cgroup v1.
-fn control_group(process: &Path) -> Option<String> {
+pub(super) fn control_group(process: &Path) -> Option<String> {
     let text = std::fs::read_to_string(process.join("cgroup")).ok()?;
     let of = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).filter(|path| *path != "/");
     // the order matters where both exist: with cgroup v1, systemd puts processes into its named hierarchy

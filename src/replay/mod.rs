@@ -6,6 +6,7 @@ mod audit_status;
 mod check;
 pub(crate) mod complain;
 pub mod local;
+pub mod notified;
 pub mod session;
 mod settings;
 mod traced;
@@ -69,11 +70,12 @@ impl Replay<'_> {
     /// Whether a control group is the unit's, or below it.
     #[must_use]
     pub fn owns(&self, cgroup: &str) -> bool {
-        let known = self.status.control_group.trim_end_matches('/');
-        let below = |path: &str| {
-            path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        (!known.is_empty() && below(cgroup)) || names_service(cgroup, self.unit.name.as_str())
+        is_of(&self.status.control_group, self.unit.name.as_str(), cgroup)
+    }
+
+    /// The same to be asked elsewhere.
+    fn control_groups(&self) -> ControlGroups {
+        ControlGroups { known: self.status.control_group.clone(), unit: self.unit.name.to_string() }
     }
 
     /// The denials of the unit among what was heard.
@@ -111,6 +113,26 @@ impl Replay<'_> {
         let denied = |sound: &Sound| self.policy.decide(sound.denial.call).denies();
         sounds.iter().map(|sound| attribution(sound).filter(|_| denied(sound))).collect()
     }
+}
+
+/// The control groups of a unit.
+struct ControlGroups {
+    known: String,
+    unit: String,
+}
+
+impl ControlGroups {
+    fn include(&self, cgroup: &str) -> bool {
+        is_of(&self.known, &self.unit, cgroup)
+    }
+}
+
+/// Whether a control group is that of a unit, or below it, whose control group is known as that; empty: it is not.
+fn is_of(known: &str, unit: &str, cgroup: &str) -> bool {
+    let known = known.trim_end_matches('/');
+    let below =
+        |path: &str| path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    (!known.is_empty() && below(cgroup)) || names_service(cgroup, unit)
 }
 
 /// The users as whom processes of a unit run: root, whose executor begins them, and the unit's own.
@@ -151,6 +173,8 @@ pub enum Via {
     Auto,
     /// Complain mode: the kernel lets forbidden calls pass and logs them.
     Log,
+    /// Complain mode: forbidden calls wait for unitfix, which lets them pass.
+    Notify,
     /// The unit's commands under strace.
     Strace,
 }
@@ -162,6 +186,7 @@ impl Via {
         match self {
             Via::Auto => "auto",
             Via::Log => "log",
+            Via::Notify => "notify",
             Via::Strace => "strace",
         }
     }
@@ -173,6 +198,9 @@ pub enum ReplayError {
     /// The kernel's records do not arrive.
     #[error("complain mode cannot be had here: {0}")]
     NoAudit(String),
+    /// User notifications cannot be had.
+    #[error("user notifications cannot be had here: {0}")]
+    NoNotify(String),
     /// strace cannot do it.
     #[error("strace cannot do it: {0}")]
     NoStrace(String),
@@ -209,6 +237,7 @@ pub fn observe(replay: &Replay, via: Via, approved: &Approval) -> Result<Observa
         && observation.denials.iter().all(|d| d.stack.is_empty())
     {
         let why = match (observation.engine, traced::prints_stacks(replay.unit)) {
+            (Engine::Notify, _) => "those of the processes that waited could not be read".to_owned(),
             (_, Err(error)) => error.to_string(),
             (Engine::Strace, Ok(())) => "strace printed none".to_owned(),
             _ => "complain mode has none (--via strace has)".to_owned(),
@@ -221,6 +250,7 @@ pub fn observe(replay: &Replay, via: Via, approved: &Approval) -> Result<Observa
 fn observe_via(replay: &Replay, via: Via, approved: &Approval) -> Result<Observation, ReplayError> {
     match via {
         Via::Log => complain::observe(replay, approved),
+        Via::Notify => notified::observe(replay, approved),
         Via::Strace => traced::observe(replay, approved),
         Via::Auto if takes_strace(replay.unit, via, replay.blame) => traced::observe(replay, approved),
         Via::Auto if !replay.leaves_records() => match traced::observe(replay, approved) {
@@ -296,6 +326,8 @@ fn look_closer(
 pub enum Engine {
     /// Complain mode by the manager itself: the kernel logs the calls, the audit socket brings the records.
     Log,
+    /// Complain mode by seccomp user notifications, inside the unit.
+    Notify,
     /// The unit's commands run under strace.
     Strace,
     /// unitfix runs the commands itself under a filter that raises seccomp user notifications.
@@ -308,6 +340,7 @@ impl Engine {
     pub fn name(self) -> &'static str {
         match self {
             Engine::Log => "log",
+            Engine::Notify => "notify",
             Engine::Strace => "strace",
             Engine::Local => "local",
         }

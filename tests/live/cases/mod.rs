@@ -19,6 +19,7 @@ mod ladder;
 mod lasting;
 mod lint;
 mod minimum;
+mod notified;
 mod other_causes;
 mod own_policy;
 mod patch;
@@ -95,6 +96,7 @@ pub fn all() -> Vec<Case> {
         refused::CASES,
         apply_errors::CASES,
         floods::CASES,
+        notified::CASES,
         blame::CASES,
         evidence::CASES,
         journal_files::CASES,
