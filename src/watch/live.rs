@@ -170,7 +170,7 @@ mod tests {
 v.service in complain mode
   CALL               PROGRAM                           COUNT  FIRST     LAST
   setrlimit          docker (child of docuum-with…         4  00:00:01  00:00:05
-  sched_setschedul…  \\u{1b}[31mred                      123  00:00:01  00:02:04"
+  sched_setschedul…  \\u{1b}[31mred                       123  00:00:01  00:02:04"
         );
     }
 

@@ -123,7 +123,7 @@ pub fn over(
 ) -> Result<Observation, ReplayError> {
     let mut watch = Watch::begin(replay, period, onlooker, approved)?;
     let because = watch.go_on(period);
-    watch.end(because)
+    watch.end(&because)
 }
 
 /// A watch that goes on.
@@ -301,14 +301,14 @@ impl<'a> Watch<'a> {
     }
 
     /// Put the unit back, and say what was seen.
-    fn end(self, because: Because) -> Result<Observation, ReplayError> {
+    fn end(self, because: &Because) -> Result<Observation, ReplayError> {
         self.replay.interrupt.lower();
         let outcome = self.status.outcome();
         let check = self.check();
         let (time, ended) = (self.began.elapsed(), now_us());
         let Self { replay, onlooker, socket, session, mut ledger, life, mut lossy, mut notes, .. } = self;
         let mut heard = socket.close();
-        lossy |= std::mem::take(&mut heard.lossy) || because == Because::Floods;
+        lossy |= std::mem::take(&mut heard.lossy) || *because == Because::Floods;
         for at in ledger.enter(heard, Instant::now()) {
             if let Some(denial) = ledger.rows().get(at) {
                 onlooker.told(&Event::Denied { kind: at + 1, denial });
@@ -316,7 +316,7 @@ impl<'a> Watch<'a> {
         }
         onlooker.look(ledger.rows(), Glance { elapsed: time, over: true });
         session.end()?;
-        onlooker.told(&Event::ended(&because, time));
+        onlooker.told(&Event::ended(because, time));
         notes.push(format!("ended because {because}"));
         notes.extend(life_notes(&life));
         if ledger.uncounted > 0 {
@@ -327,7 +327,7 @@ impl<'a> Watch<'a> {
         let counted = ledger.close();
         let watched = Watched { outcome, check, time, began: self.began_us, ended };
         let denials = counted.iter().map(|sighting| sighting.denial.clone()).collect();
-        Ok(Observation { denials, counted, late, lossy, notes, ..Observation::of(Engine::Log, watched) })
+        Ok(Observation { denials, lossy, notes, counted, late, ..Observation::of(Engine::Log, watched) })
     }
 
     /// What the user's check says at the end, where there is one and the unit runs.
