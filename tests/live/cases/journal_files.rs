@@ -25,6 +25,7 @@ fn as_journalctl(bed: &Bed) {
     let mut comms = vec![start_killed(bed, FAILED)];
     bed.run(&["journalctl", "--rotate"]);
     comms.push(start_killed(bed, ACTIVE));
+    bed.exec(&["systemctl", "stop", UNIT]);
     comms.push(start_killed(
         bed,
         &FAILED.replace("setrlimit sleep", "i386 uname").replace("@resources", "uname"),
