@@ -3,6 +3,7 @@
 use crate::change::{Prompt, Yes};
 use crate::cli::{Cli, Explain, PolicyOptions, Repair, Task, Watch};
 use crate::ending::Ending;
+use crate::evidence::one_line;
 use crate::explain;
 use crate::finding::Code;
 use crate::interrupt::Interrupt;
@@ -15,8 +16,8 @@ use crate::report::{Lint, People, PolicyPage, Report, output, parse_call};
 use crate::root::Root;
 use crate::rules::Rules;
 use crate::subject::{
-    Failure, Judged, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts, groups_at,
-    inspect,
+    Failure, Inspector, Judged, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts,
+    groups_to_explain,
 };
 use crate::trust;
 use crate::undo;
@@ -171,7 +172,7 @@ fn interrupt() -> Result<Interrupt, Failure> {
 
 fn other_task(task: Task) -> Result<u8, Failure> {
     match task {
-        Task::Policy(options) => show_policy(options),
+        Task::Policy(options) => show_policies(&options),
         Task::Explain(options) => explain(&options),
         Task::Watch(options) => watch_unit(options, interrupt()?),
         Task::Status { unit, place } => {
@@ -217,21 +218,51 @@ fn notices(lint: &Lint) {
     }
 }
 
-fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
-    let place = Whereabouts { root: options.place.root.map(Root::new), systemd: options.systemd };
-    let inspected = inspect(&options.unit, &place)?;
+/// The policies of one or several units. Of several, one that cannot be shown does not keep the others from it.
+fn show_policies(options: &PolicyOptions) -> Result<u8, Failure> {
+    let (units, calls) = options.named();
+    if !calls.is_empty() && (options.show || options.lint) {
+        let message = format!("--show and --lint are about whole filters, not about {}", one_line(calls[0]));
+        return Err(Failure::Usage(message));
+    }
+    let place = Whereabouts { root: options.place.root.clone().map(Root::new), systemd: options.systemd };
+    let inspector = Inspector::new(place);
+    let several = units.len() > 1;
+    let mut status = 0;
+    for (at, unit) in units.into_iter().enumerate() {
+        if at > 0 && !options.place.json {
+            output::result("\n");
+        }
+        status = status.max(match show_policy(unit, &calls, &inspector, options) {
+            Err(failure) if several => {
+                output::message(&format!("unitfix: {}: {failure}\n", one_line(unit)));
+                failure.status()
+            }
+            shown => shown?,
+        });
+    }
+    Ok(status)
+}
+
+fn show_policy(
+    unit: &str,
+    calls: &[&str],
+    inspector: &Inspector,
+    options: &PolicyOptions,
+) -> Result<u8, Failure> {
+    let inspected = inspector.inspect(unit)?;
     let groups = &inspected.judged.groups;
-    let calls: Result<Vec<_>, String> = options.calls.iter().map(|text| parse_call(text, groups)).collect();
+    let calls: Result<Vec<_>, String> = calls.iter().map(|text| parse_call(text, groups)).collect();
     let calls = calls.map_err(Failure::Usage)?.concat();
     if options.show {
-        let Judged { unit, groups, .. } = &inspected.judged;
-        output::result(&show(unit, groups).to_string());
-        notices(&Lint::new(&inspected.judged, &options.unit));
+        let Judged { unit: of, groups, .. } = &inspected.judged;
+        output::result(&show(of, groups).to_string());
+        notices(&Lint::new(&inspected.judged, unit));
         return inspected.judged().map(|_| 0); // what systemctl shows of a unit that is not there is no answer
     }
     let people = People::default();
     if options.lint {
-        let lint = Lint::new(&inspected.faulted()?, &options.unit);
+        let lint = Lint::new(&inspected.faulted()?, unit);
         output::result(&if options.place.json { json(&lint)? } else { lint.text(&people) });
         return Ok(u8::from(lint.is_faulty()));
     }
@@ -239,7 +270,7 @@ fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
     let page = PolicyPage::new(&judged, &calls);
     output::result(&if options.place.json { json(&page)? } else { page.text(&people) });
     if !calls.is_empty() {
-        notices(&Lint::new(&judged, &options.unit));
+        notices(&Lint::new(&judged, unit));
     }
     Ok(0)
 }
@@ -256,12 +287,16 @@ fn explain(options: &Explain) -> Result<u8, Failure> {
         return Err(Failure::Usage(message.to_owned()));
     }
     let place = Whereabouts { root: options.root.clone().map(Root::new), systemd: options.systemd };
-    let judged = options.unit.as_deref().map(|unit| inspect(unit, &place)?.judged()).transpose()?;
+    let judged = options
+        .unit
+        .as_deref()
+        .map(|unit| Inspector::new(place.clone()).inspect(unit)?.judged())
+        .transpose()?;
     let own;
     let groups = if let Some(judged) = &judged {
         &judged.groups
     } else {
-        own = groups_at(&place)?;
+        own = groups_to_explain(&place)?;
         &own
     };
     let rules = rules_of(place.root.as_ref())?;

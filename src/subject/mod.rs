@@ -8,7 +8,7 @@ mod rooted;
 mod watched;
 
 pub use file::UnitFile;
-pub use inspect::{Inspected, Whereabouts, groups_at, inspect};
+pub use inspect::{Inspected, Inspector, Whereabouts, groups_to_explain};
 pub use managed::{ManagedUnit, SubjectOptions};
 pub use rooted::RootedUnit;
 
