@@ -248,7 +248,7 @@ pub enum PatchForm {
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools)] // each is an option of its own
 pub struct Repair {
-    /// A service, or the path of a unit file (with a slash), which is replayed without a service manager
+    /// A service, or a unit file (with a slash), replayed without systemd
     pub unit: Option<String>,
     /// End in the question whether to write the repair
     #[arg(long)]
@@ -290,7 +290,7 @@ pub struct Repair {
     /// How long to watch the unit
     #[arg(long, value_name = "SECONDS", default_value_t = OBSERVE, value_parser = clap::value_parser!(u32).range(1..=86400))]
     pub observe: u32,
-    /// Also show who made the calls: the stack, and the package of the program
+    /// Also show who made the calls: stacks, and the package
     #[arg(long)]
     pub blame: bool,
     /// Also read kernel records from FILE (-: stdin)

@@ -30,6 +30,14 @@ const OTHER_RECORDS: [&str; 3] = [
      addr=? terminal=cron res=success'",
 ];
 
+/// Filters of different kinds.
+const FILTERS: [&str; 4] = [
+    "SystemCallFilter=@system-service\nSystemCallFilter=~@privileged @resources",
+    "SystemCallFilter=~@clock @debug @module @mount @reboot @swap",
+    "SystemCallFilter=@basic-io @file-system @io-event @network-io @process @signal\nSystemCallErrorNumber=EPERM",
+    "SystemCallFilter=~@privileged:EPERM @resources\nSystemCallArchitectures=native",
+];
+
 /// Where the inputs are, and how large.
 pub struct Inputs {
     pub folder: PathBuf,
@@ -67,10 +75,11 @@ impl Inputs {
     /// auditd's log: one record of a forbidden call among ten.
     pub fn audit_log(&self, name: &str, bytes: f64) -> Made {
         self.once(name, |file| {
-            let (mut written, mut number) = (0, 0);
+            let (mut written, mut number) = (0, 0_u64);
             while written < self.count(bytes) {
                 number += 1;
-                let line = if number % 10 == 0 { seccomp_record(number) } else { other_record(number) };
+                let line =
+                    if number.is_multiple_of(10) { seccomp_record(number) } else { other_record(number) };
                 writeln!(file, "{line}")?;
                 written += line.len() as u64 + 1;
             }
@@ -99,10 +108,11 @@ impl Inputs {
     pub fn journal_json(&self, name: &str, bytes: f64) -> Made {
         let record = JOURNAL.lines().next().unwrap_or_default();
         self.once(name, |file| {
-            let (mut written, mut number) = (0, 0);
+            let (mut written, mut number) = (0, 0_u64);
             while written < self.count(bytes) {
                 number += 1;
-                let line = if number % 10 == 0 { renumbered(record, number) } else { other_entry(number) };
+                let line =
+                    if number.is_multiple_of(10) { renumbered(record, number) } else { other_entry(number) };
                 writeln!(file, "{line}")?;
                 written += line.len() as u64 + 1;
             }
@@ -169,12 +179,6 @@ impl Inputs {
     pub fn units(&self, name: &str, count: u64) -> Made {
         let folder = self.path(name);
         fs::create_dir_all(&folder)?;
-        const FILTERS: [&str; 4] = [
-            "SystemCallFilter=@system-service\nSystemCallFilter=~@privileged @resources",
-            "SystemCallFilter=~@clock @debug @module @mount @reboot @swap",
-            "SystemCallFilter=@basic-io @file-system @io-event @network-io @process @signal\nSystemCallErrorNumber=EPERM",
-            "SystemCallFilter=~@privileged:EPERM @resources\nSystemCallArchitectures=native",
-        ];
         for (number, filter) in (0..count).zip(FILTERS.iter().cycle()) {
             let text = format!(
                 "[Unit]\nDescription=Number {number}\n\n[Service]\nExecStart=/bin/true {number}\nNoNewPrivileges=yes\n\
@@ -246,7 +250,7 @@ fn export_entry(number: u64) -> String {
          _BOOT_ID=2f1a8f4e6b0d4c6e9d5b7a3c1e2f4a6b\n_MACHINE_ID=6b0d4c6e9d5b7a3c1e2f4a6b2f1a8f4e\n_HOSTNAME=web1\n",
         number * 7000
     );
-    let _ = if number % 10 == 0 {
+    let _ = if number.is_multiple_of(10) {
         write!(
             text,
             "_TRANSPORT=audit\n_AUDIT_TYPE=1326\n_AUDIT_ID={number}\n_SOURCE_REALTIME_TIMESTAMP={us}\n\

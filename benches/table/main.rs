@@ -1,10 +1,12 @@
 //! The table of what unitfix costs, against its peers, in one run: see benches/README.md and benches/run.
 //!
 //! Some works are functions of the library and not commands of their own. For those this program runs itself, as
-//! `table --replay UNIT` and `table --strace LOG`, so that each is a process that can be timed like its peers.
+//! `table --replay UNIT`, `table --strace LOG` and `table --read PATH`, so that each is a process that can be timed like
+//! its peers.
 
 #![forbid(unsafe_code)]
 #![allow(missing_docs, unreachable_pub, clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::cast_precision_loss)] // figures for people
 
 mod inputs;
 mod measure;
@@ -12,9 +14,12 @@ mod rows;
 mod table;
 
 use std::error::Error;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use unitfix::evidence::files::{self, Input, files_in};
+use unitfix::evidence::strace::distinct_calls_of_file;
 use unitfix::interrupt::Interrupt;
 use unitfix::policy::Policy;
 use unitfix::replay::local;
@@ -40,6 +45,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words[..] {
         ["--replay", unit] => replay(Path::new(unit)),
+        ["--strace", log] => strace(Path::new(log)),
+        ["--read", path] => read(Path::new(path)),
         _ => options(&words).and_then(|options| table::run(&options)),
     };
     match done {
@@ -75,6 +82,25 @@ fn options(words: &[&str]) -> Result<Options, Box<dyn Error>> {
         return Err("only the whole table, of full size and five runs or more, goes into README.md".into());
     }
     Ok(options)
+}
+
+/// Count the distinct calls of a strace log, by program.
+fn strace(log: &Path) -> Result<(), Box<dyn Error>> {
+    let read = distinct_calls_of_file(&File::open(log)?)?;
+    println!("{} calls, {} lines not understood", read.calls, read.not_understood);
+    Ok(())
+}
+
+/// Count the denied calls in a log, or in the journal files of a folder.
+fn read(path: &Path) -> Result<(), Box<dyn Error>> {
+    let paths = if path.is_dir() { files_in(path)? } else { vec![path.to_owned()] };
+    let inputs: Vec<Input> = paths.into_iter().map(Input::File).collect();
+    let read = files::read(&inputs, &Interrupt::default(), &mut |_| {}, &mut |_, said| drop(said));
+    if let Some(fault) = read.malformed.first() {
+        return Err(format!("{}: {}", fault.path.display(), fault.why).into());
+    }
+    println!("{} denied calls", read.denials);
+    Ok(())
 }
 
 /// Replay a unit file once and say how many forbidden calls were seen.

@@ -14,11 +14,14 @@ pub enum Goal {
     AtMost(f64),
 }
 
+/// Makes the inputs of a work.
+pub type Prepare = Box<dyn Fn(&Inputs) -> Result<(), Box<dyn Error>>>;
+
 /// One work.
 pub struct Row {
     pub work: &'static str,
     /// Makes its inputs.
-    pub prepare: Box<dyn Fn(&Inputs) -> Result<(), Box<dyn Error>>>,
+    pub prepare: Prepare,
     pub ours: Contender,
     pub peers: Vec<(Contender, Goal)>,
     /// The most memory that it may have, in MiB.
@@ -37,7 +40,7 @@ pub fn all(inputs: &Inputs) -> Vec<Row> {
 
 /// A command that is replayed.
 struct Work {
-    work: &'static str,
+    title: &'static str,
     name: &'static str,
     /// A shell command.
     command: String,
@@ -59,8 +62,8 @@ fn replays(inputs: &Inputs) -> Vec<Row> {
     let count = inputs.count(2e6);
     let allowed = "~@reboot @swap @module @raw-io";
     let traced = "trace=reboot,swapon,init_module,iopl";
-    let plain = |work, name, command: String| Work {
-        work,
+    let plain = |title, name, command: String| Work {
+        title,
         name,
         command,
         piece: None,
@@ -139,7 +142,7 @@ fn replay(inputs: &Inputs, work: &Work) -> Row {
         piece.iter().try_for_each(|(command, _)| inputs.unit(&format!("{name}-piece"), command, filter))
     };
     Row {
-        work: work.work,
+        work: work.title,
         prepare: Box::new(prepare),
         ours: empties(replayed(inputs, name)),
         peers: peers.into_iter().map(|(peer, goal)| (empties(peer), goal)).collect(),
@@ -205,7 +208,52 @@ fn logs(inputs: &Inputs) -> Vec<Row> {
     let grep = |pattern: &str, path: &str| {
         Contender::new("grep -c", &["env", "LC_ALL=C", "grep", "-c", pattern, path])
     };
-    vec![Row {
+    let strace = text(&inputs.path("strace.log"));
+    let json = text(&inputs.path("journal.json"));
+    let journal = text(&inputs.path("journal"));
+    let counted = |option: &str, path: &str| Contender::new("unitfix", &[&itself(), option, path]);
+    let awk = "{ split($0, part, \"(\"); n = split(part[1], word, \" \"); seen[$1 \" \" word[n]]++ } END { for (s in seen) print s }";
+    let jq = "select(._AUDIT_TYPE == \"1326\") | .MESSAGE";
+    let python =
+        "import json, sys\nprint(sum(json.loads(line).get('_AUDIT_TYPE') == '1326' for line in sys.stdin))";
+    let journalctl = |format: &str, matches: &[&str]| {
+        let name = format!("journalctl -o {format}");
+        let words = ["journalctl", "--no-pager", "--quiet", "-D", &journal, "-o", format];
+        Contender::new(&name, &[&words[..], matches].concat())
+    };
+    let strace_row = Row {
+        work: "1 GB of a strace log: distinct calls by program",
+        prepare: Box::new(|inputs| inputs.strace_log("strace.log", GB)),
+        ours: counted("--strace", &strace),
+        peers: vec![
+            (grep("= 0", &strace), Goal::AtMost(1.15)),
+            (Contender::new("mawk", &["mawk", awk, &strace]), Goal::None),
+            (Contender::new("rg -c", &["rg", "-c", "= 0", &strace]), Goal::None),
+        ],
+        memory: Some(8),
+    };
+    let json_row = Row {
+        work: "0.5 GB of journalctl -o json",
+        prepare: Box::new(|inputs| inputs.journal_json("journal.json", GB / 2.0)),
+        ours: counted("--read", &json),
+        peers: vec![
+            (Contender::new("jq", &["jq", "-c", jq]).reads(Path::new(&json)), Goal::AtMost(1.0 / 30.0)),
+            (Contender::new("python3", &["python3", "-c", python]).reads(Path::new(&json)), Goal::None),
+            (grep("\"1326\"", &json), Goal::AtMost(1.0)),
+        ],
+        memory: None,
+    };
+    let journal_row = Row {
+        work: "journal files with 350,000 entries, one of ten of a denied call",
+        prepare: Box::new(|inputs| inputs.journal_files("journal", 350_000.0)),
+        ours: counted("--read", &journal),
+        peers: vec![
+            (journalctl("json", &[]), Goal::AtMost(1.0 / 150.0)),
+            (journalctl("cat", &["_AUDIT_TYPE=1326"]), Goal::AtMost(1.0 / 15.0)),
+        ],
+        memory: None,
+    };
+    let audit_row = Row {
         work: "1 GB of audit.log",
         prepare: Box::new(|inputs| {
             inputs.root()?;
@@ -223,7 +271,8 @@ fn logs(inputs: &Inputs) -> Vec<Row> {
         ],
         ours: contender("unitfix", &ours),
         memory: Some(8),
-    }]
+    };
+    vec![strace_row, audit_row, json_row, journal_row]
 }
 
 fn starts(_: &Inputs) -> Vec<Row> {
@@ -271,10 +320,10 @@ fn policies(inputs: &Inputs) -> Vec<Row> {
 
 /// Whether more of the same takes as much more time, and no more memory.
 fn growth(inputs: &Inputs) -> Vec<Row> {
-    let reading = |times: usize| {
+    let reading = |times: u32| {
         let log = text(&inputs.path("audit.log"));
         let command =
-            format!("cat{} | {}", format!(" {log}").repeat(times), reads_log(inputs, "-").join(" "));
+            format!("cat{} | {}", format!(" {log}").repeat(times as usize), reads_log(inputs, "-").join(" "));
         Contender::new("", &["sh", "-c", &command])
     };
     let named =
@@ -288,7 +337,7 @@ fn growth(inputs: &Inputs) -> Vec<Row> {
         ours: reading(8),
         peers: [1, 2, 4]
             .map(|times| {
-                (named(&format!("{times} GB"), times as f64 / 8.0, reading(times)), Goal::AtMost(1.1))
+                (named(&format!("{times} GB"), f64::from(times) / 8.0, reading(times)), Goal::AtMost(1.1))
             })
             .into(),
         memory: Some(8),
