@@ -153,6 +153,7 @@ fn help_fits_on_a_screen() {
         &["revert", "--help"],
         &["policy", "--help"],
         &["explain", "--help"],
+        &["scan", "--help"],
         &["help"],
     ] {
         let output = unitfix(Path::new("."), args);

@@ -161,7 +161,7 @@ impl People {
 }
 
 /// The process, and whose child it is.
-fn who(row: &DenialRow) -> String {
+pub(super) fn who(row: &DenialRow) -> String {
     let comm = row.program.to_string();
     if let Some(inner) = crate::evidence::Process::before_exec(&comm) {
         return format!("systemd itself, before {inner} began");
@@ -175,7 +175,7 @@ fn who(row: &DenialRow) -> String {
 }
 
 /// Each deciding token once, with all the calls that it decided.
-fn decisions(rows: &[DenialRow], width: usize) -> String {
+pub(super) fn decisions(rows: &[DenialRow], width: usize) -> String {
     let mut seen: Vec<(&TokenRow, Vec<&str>)> = Vec::new();
     for (row, token) in rows.iter().filter_map(|r| Some((r, r.decided_by.as_ref()?))) {
         let place = |t: &TokenRow| (t.file.clone(), t.line, t.column);
