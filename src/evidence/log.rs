@@ -1,6 +1,7 @@
 //! Logs that hold the kernel's records: auditd's own, a file that the user named, or standard input. Read line by
 //! line in constant memory, whatever is in them.
 
+pub(super) mod pieces;
 pub(super) mod scan;
 
 use super::record::{self, Malformed};

@@ -4,11 +4,13 @@
 //! arguments are no numbers, and a call that another setting than `SystemCallFilter=` denied is not recognised.
 
 mod arguments;
+mod distinct;
 mod line;
 mod numbers;
 mod processes;
 mod stack;
 
+pub use distinct::{DistinctCalls, distinct_calls, distinct_calls_of_file};
 pub use line::{CallText, Event, What, read as read_line};
 
 use super::log::{Kept, Line, Lines};

@@ -22,9 +22,17 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
+    /// So many entries, of which the first one is here.
     pub(super) fn new(first: u64, array: u64, entries: u64) -> Self {
         let next = if entries == 0 { 0 } else { first };
         Chain { next, left: entries.saturating_sub(1), array, ..Chain::default() }
+    }
+
+    /// So many entries, all of which stand in arrays.
+    pub(super) fn of_arrays(file: &mut JournalFile, array: u64, entries: u64) -> Result<Self, Problem> {
+        let mut chain = Chain { left: entries, array, ..Chain::default() };
+        chain.behind(0, file)?;
+        Ok(chain)
     }
 
     /// The entry that is next, if there is one more.
@@ -34,16 +42,28 @@ impl Chain {
 
     /// Go on to the one after it. After an error there is none.
     pub(crate) fn advance(&mut self, file: &mut JournalFile) -> Result<(), Problem> {
-        let before = std::mem::take(&mut self.next);
-        if before == 0 || self.left == 0 {
+        match std::mem::take(&mut self.next) {
+            0 => Ok(()),
+            before => self.behind(before, file),
+        }
+    }
+
+    fn behind(&mut self, before: u64, file: &mut JournalFile) -> Result<(), Problem> {
+        if self.left == 0 {
             return Ok(());
         }
-        let Some(next) = self.place(file)? else { return Ok(()) };
-        if next <= before {
-            return Err(Problem::Damaged { at: before, why: "the entries of a field lead back from here" });
+        match self.place(file)? {
+            Some(next) if next > file.limit => {}
+            Some(next) if next > before => (self.next, self.left) = (next, self.left - 1),
+            // journald may just be about to fill it
+            None if file.limit < u64::MAX => {}
+            _ => {
+                return Err(Problem::Damaged {
+                    at: before,
+                    why: "the way to the entries behind this is damaged",
+                });
+            }
         }
-        self.next = next;
-        self.left -= 1;
         Ok(())
     }
 
@@ -60,7 +80,7 @@ impl Chain {
 
     fn next_array(&mut self, file: &mut JournalFile) -> Result<bool, Problem> {
         let at = self.array;
-        if at == 0 {
+        if at == 0 || at > file.limit {
             return Ok(false);
         }
         let size = file.object(at, ENTRY_ARRAY)?;

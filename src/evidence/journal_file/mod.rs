@@ -22,6 +22,9 @@ pub(crate) const SIGNATURE: &[u8; 8] = b"LPKSHHRH";
 /// The header of the oldest version that is known; what was added since is not needed.
 const HEADER_SIZE: u64 = 208;
 
+/// journald has the file open for writing, or did not close it (`STATE_ONLINE`).
+const ONLINE: u8 = 1;
+
 /// An object begins with its type, flags and size (`ObjectHeader`).
 const OBJECT_HEADER: usize = 16;
 
@@ -89,6 +92,10 @@ pub(crate) struct JournalFile {
     id: [u8; 16],
     /// The hash table of data objects: where its items are, and how many.
     table: (u64, u64),
+    /// The arrays of all entries: the first one, and how many entries there are.
+    entries: (u64, u64),
+    /// While journald writes the file, nothing behind the last object that it had when it was opened is looked at.
+    limit: u64,
 }
 
 /// An entry: when it was received, and its data objects.
@@ -136,7 +143,9 @@ impl JournalFile {
         if table.1 == 0 || end.is_none_or(|end| end > window.length()) {
             return Err(Problem::Damaged { at: 0, why: "its hash table is not in the file" });
         }
-        Ok(JournalFile { window, flags, id, table })
+        let limit = if head.get(16) == Some(&ONLINE) { number(&head, 136, 8) } else { u64::MAX };
+        let entries = (number(&head, 176, 8), number(&head, 152, 8));
+        Ok(JournalFile { window, flags, id, table, entries, limit })
     }
 
     /// How many bytes the file has.
@@ -160,12 +169,13 @@ impl JournalFile {
         let bucket = self.table.0 + hash % self.table.1 * 16;
         let mut at = number(&self.window.array::<8>(bucket)?, 0, 8);
         let mut text = Vec::new();
-        while at != 0 {
+        while at != 0 && at <= self.limit {
             let data = self.data(at)?;
             if data.hash == hash {
                 self.text(&data, &mut text, wanted.len() + 1)?;
                 if text == wanted {
-                    return Ok(Chain::new(data.entry, data.array, data.entries));
+                    let entries = if data.entry <= self.limit { data.entries } else { 0 };
+                    return Ok(Chain::new(data.entry, data.array, entries));
                 }
             }
             if data.next != 0 && data.next <= at {
@@ -174,6 +184,12 @@ impl JournalFile {
             at = data.next;
         }
         Ok(Chain::default())
+    }
+
+    /// All entries, in the order in which they were written.
+    pub(crate) fn all_entries(&mut self) -> Result<Chain, Problem> {
+        let (array, entries) = self.entries;
+        Chain::of_arrays(self, array, entries)
     }
 
     /// Read an entry.

@@ -1,21 +1,11 @@
 //! Lines that matter, found at the speed of memory: what they all hold is searched for in large pieces, and only the
-//! lines around it are looked at. A line is never copied, and memory is bounded whatever is in the input.
-//!
-//! A regular file is cut into pieces, of which two threads each read every other one; a line belongs to the piece in
-//! which it begins. So the pieces do not depend on each other, and their results come in order.
+//! lines around it are looked at. A line is never copied.
 
+use super::pieces;
 use memchr::memmem::Finder;
 use memchr::{memchr, memchr_iter, memrchr};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-
-/// So much is read and searched at once: it stays in a processor's own cache.
-const PIECE: usize = 256 * 1024;
-
-/// A file of fewer pieces is not worth a thread.
-const PIECES_MIN: u64 = 16;
 
 /// What is searched for, and how long a line may be.
 pub(in crate::evidence) struct Search {
@@ -93,98 +83,24 @@ impl Search {
         }
     }
 
-    /// Go through a stream, piece by piece.
+    /// Go through a stream.
     pub(in crate::evidence) fn stream<T>(
         &self,
-        mut reader: impl Read,
+        reader: impl Read,
         judge: impl Fn(&[u8]) -> Option<T>,
-        mut each: impl FnMut(Batch<T>) -> io::Result<()>,
+        each: impl FnMut(Batch<T>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut buffer = vec![0; PIECE];
-        let mut filled = 0;
-        let mut taken = 0;
-        // within a line that is too long, and was counted
-        let mut beyond = false;
-        loop {
-            let read = match reader.read(buffer.get_mut(filled..).unwrap_or_default()) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => other?,
-            };
-            let known = filled;
-            filled += read;
-            taken += read as u64;
-            if read > 0
-                && filled < buffer.len()
-                && memchr(b'\n', buffer.get(known..filled).unwrap_or_default()).is_none()
-            {
-                continue;
-            }
-            let mut begin = 0;
-            let text = buffer.get(..filled).unwrap_or_default();
-            if beyond {
-                begin = memchr(b'\n', text).map_or(filled, |at| at + 1);
-                beyond = begin == filled && text.last() != Some(&b'\n');
-            }
-            let end = if read == 0 { filled } else { memrchr(b'\n', text).map_or(begin, |at| at + 1) };
-            let lines = text.get(begin..end.max(begin)).unwrap_or_default();
-            each(self.piece(lines, std::mem::take(&mut taken), &judge))?;
-            if read == 0 {
-                return Ok(());
-            }
-            buffer.copy_within(end.max(begin)..filled, 0);
-            filled -= end.max(begin);
-            if filled > self.line_max {
-                each(Batch { bytes: 0, lines: 1, too_long: 1, found: Vec::new() })?;
-                (filled, beyond) = (0, true);
-            } else if filled == buffer.len() {
-                buffer.resize((2 * filled).min(self.line_max + 1), 0);
-            }
-        }
+        pieces::of_stream(reader, self.line_max, |text, bytes| self.piece(text, bytes, &judge), each)
     }
 
-    /// Go through a regular file, with two threads where there are two processors and it is long enough.
+    /// Go through a regular file.
     pub(in crate::evidence) fn file<T: Send>(
         &self,
         file: &File,
         judge: impl Fn(&[u8]) -> Option<T> + Sync,
-        mut each: impl FnMut(Batch<T>) -> io::Result<()>,
+        each: impl FnMut(Batch<T>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let length = file.metadata()?.len();
-        if length == 0 {
-            // those of /proc do not tell
-            return self.stream(file, judge, each);
-        }
-        let pieces = length.div_ceil(PIECE as u64);
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let mut own = Cut { search: self, file, length, buffer: Vec::new() };
-        if processors < 2 || pieces < PIECES_MIN {
-            return (0..pieces).try_for_each(|number| each(own.piece(number, &judge)?));
-        }
-        std::thread::scope(|scope| {
-            let (send, receive): (SyncSender<_>, Receiver<io::Result<Batch<T>>>) = sync_channel(2);
-            let judge = &judge;
-            scope.spawn(move || {
-                let mut own = Cut { search: self, file, length, buffer: Vec::new() };
-                for number in (1..pieces).step_by(2) {
-                    // nobody listens any more: the other thread has met an error
-                    if send.send(own.piece(number, judge)).is_err() {
-                        return;
-                    }
-                }
-            });
-            for number in 0..pieces {
-                let batch = if number % 2 == 0 {
-                    own.piece(number, judge)
-                } else {
-                    receive
-                        .recv()
-                        .unwrap_or_else(|_| Err(io::Error::other("a thread of this process ended early")))
-                };
-                each(batch?)?;
-            }
-            drop(receive);
-            Ok(())
-        })
+        pieces::of_file(file, self.line_max, |text, bytes| self.piece(text, bytes, &judge), each)
     }
 }
 
@@ -223,67 +139,6 @@ impl<'a> Hits<'a> {
             }
         }
         self.next.iter().flatten().min().copied()
-    }
-}
-
-/// A file that is read in pieces.
-struct Cut<'a> {
-    search: &'a Search,
-    file: &'a File,
-    length: u64,
-    buffer: Vec<u8>,
-}
-
-impl Cut<'_> {
-    /// Go through the lines that begin in this piece.
-    fn piece<T>(&mut self, number: u64, judge: &impl Fn(&[u8]) -> Option<T>) -> io::Result<Batch<T>> {
-        let begin = number * PIECE as u64;
-        let end = self.length.min(begin + PIECE as u64);
-        let bytes = end - begin;
-        // the byte before tells whether a line begins with the piece
-        let before = u64::from(number > 0);
-        self.buffer.clear();
-        self.extend(begin - before, end)?;
-        let first = if number == 0 { Some(0) } else { memchr(b'\n', &self.buffer).map(|at| at + 1) };
-        let Some(first) = first.filter(|first| *first < self.buffer.len()) else {
-            return Ok(Batch { bytes, lines: 0, too_long: 0, found: Vec::new() });
-        };
-        let mut last = memrchr(b'\n', &self.buffer).map_or(0, |at| at + 1).max(first);
-        let mut at = end;
-        // the last line may go on behind the piece, and further than it may be does not matter
-        while last < self.buffer.len() && self.buffer.len() - last <= self.search.line_max && at < self.length
-        {
-            let more = self.length.min(at + 4096);
-            let known = self.buffer.len();
-            self.extend(at, more)?;
-            let new = self.buffer.get(known..).unwrap_or_default();
-            if new.is_empty() {
-                break;
-            }
-            if let Some(found) = memchr(b'\n', new) {
-                self.buffer.truncate(known + found + 1);
-                last = self.buffer.len();
-            }
-            at = more;
-        }
-        Ok(self.search.piece(self.buffer.get(first..).unwrap_or_default(), bytes, judge))
-    }
-
-    fn extend(&mut self, from: u64, to: u64) -> io::Result<()> {
-        let mut filled = self.buffer.len();
-        let wanted = usize::try_from(to - from).unwrap_or_default();
-        self.buffer.resize(filled + wanted, 0);
-        let mut at = from;
-        while at < to {
-            match self.file.read_at(self.buffer.get_mut(filled..).unwrap_or_default(), at) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-                Ok(0) => break, // it was cut meanwhile
-                Ok(read) => (filled, at) = (filled + read, at + read as u64),
-            }
-        }
-        self.buffer.truncate(filled);
-        Ok(())
     }
 }
 

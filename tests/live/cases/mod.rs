@@ -13,6 +13,7 @@ mod harness;
 mod hostile;
 mod incidents;
 mod installed_filters;
+mod journal_files;
 mod killed;
 mod ladder;
 mod lasting;
@@ -95,6 +96,7 @@ pub fn all() -> Vec<Case> {
         floods::CASES,
         blame::CASES,
         evidence::CASES,
+        journal_files::CASES,
         forged::CASES,
         hostile::CASES,
         own_policy::CASES,

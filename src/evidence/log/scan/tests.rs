@@ -1,3 +1,4 @@
+use super::super::pieces::PIECE;
 use super::*;
 use proptest::prelude::*;
 use std::io::Write;
@@ -76,7 +77,9 @@ proptest! {
     fn small_inputs(text in "[abcx\n]{0,200}", line_max in 2_usize..40, step in 1_usize..50) {
         compare(text.as_bytes(), line_max, step);
     }
+}
 
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn inputs_of_several_pieces(
