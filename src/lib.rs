@@ -28,6 +28,7 @@
 //! | [`watch`] | complain mode over a working period, as it goes on |
 //! | [`report`] | text for people, JSON for scripts |
 //! | [`explain`] | what somebody pasted, to what it means |
+//! | [`scan`] | whole logs to the units that were denied something |
 //! | [`finding`] | what is wrong with somebody's unit, with a stable code and a place |
 //! | [`recipe`] | the line above |
 //! | [`ending`] | how a run ends, and why it can end without a repair |
@@ -82,6 +83,8 @@ pub mod root;
 pub mod rules;
 #[forbid(unsafe_code)]
 pub mod run;
+#[forbid(unsafe_code)]
+pub mod scan;
 pub mod seccomp;
 #[forbid(unsafe_code)]
 pub mod subject;

@@ -1,7 +1,7 @@
 //! From a parsed command line to an exit status.
 
 use crate::change::{Prompt, Yes};
-use crate::cli::{Cli, Explain, PolicyOptions, Repair, Task, Watch};
+use crate::cli::{Cli, Explain, PolicyOptions, Repair, Scan, Task, Watch};
 use crate::ending::Ending;
 use crate::evidence::one_line;
 use crate::explain;
@@ -15,6 +15,7 @@ use crate::replay::{Check, Via};
 use crate::report::{Lint, People, PolicyPage, Report, output, parse_call};
 use crate::root::Root;
 use crate::rules::Rules;
+use crate::scan;
 use crate::subject::{
     Failure, Inspector, Judged, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts,
     groups_to_explain,
@@ -175,6 +176,7 @@ fn other_task(task: Task) -> Result<u8, Failure> {
         Task::Policy(options) => show_policies(&options),
         Task::Explain(options) => explain(&options),
         Task::Watch(options) => watch_unit(options, interrupt()?),
+        Task::Scan(options) => scan(&options),
         Task::Status { unit, place } => {
             let only = unit.as_deref().map(name).transpose()?;
             let root = root_of(place.root);
@@ -354,6 +356,14 @@ fn last_of(mut stream: impl Read) -> std::io::Result<(Vec<u8>, bool)> {
     }
     let cut = text.len() == KEPT;
     Ok((explain::parse::newest(&text).to_vec(), cut))
+}
+
+/// Show every unit that was denied something.
+fn scan(options: &Scan) -> Result<u8, Failure> {
+    let report = scan::scan(options, &interrupt()?)?;
+    let people = People::default();
+    output::result(&if options.place.json { json(&report)? } else { report.text(&people) });
+    Ok(report.exit_status)
 }
 
 /// What is known of calls, with the rules of the administrator below a root.

@@ -155,6 +155,7 @@ fn help_fits_on_a_screen() {
         &["policy", "--help"],
         &["explain", "--help"],
         &["watch", "--help"],
+        &["scan", "--help"],
         &["help"],
     ] {
         let output = unitfix(Path::new("."), args);

@@ -10,10 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// systemd-coredump may need a while under load, and gives the time of death in whole seconds.
-const DUMP_WITHIN_US: u64 = 10_000_000;
+pub(crate) const DUMP_WITHIN_US: u64 = 10_000_000;
 
 /// The manager reports a dead child within milliseconds; this is for a busy one.
-const REPORT_WITHIN_US: u64 = 2_000_000;
+pub(crate) const REPORT_WITHIN_US: u64 = 2_000_000;
 
 /// Process IDs come round again, on a small system within minutes.
 const SAME_PROCESS_WITHIN_US: u64 = 60_000_000;
@@ -148,7 +148,8 @@ impl UnitFacts<'_> {
         self.policy.decide(call).action == Action::Kill
     }
 
-    fn is_own(&self, denial: &Denial) -> bool {
+    /// Whether a process ran one of the unit's programs, or was about to.
+    pub(crate) fn is_own(&self, denial: &Denial) -> bool {
         let Some(exe) = denial.process.exe.as_ref().map(Untrusted::bytes) else { return false };
         self.programs.iter().any(|program| {
             let program = program.as_os_str().as_bytes();
@@ -185,7 +186,7 @@ fn is_near(denial: &Denial, time: u64) -> bool {
 }
 
 /// Whether a process ran a shell or an interpreter, as those of many services do.
-fn interprets(denial: &Denial) -> bool {
+pub(crate) fn interprets(denial: &Denial) -> bool {
     const MANY_RUN: [&str; 12] =
         ["ash", "bash", "busybox", "dash", "env", "java", "node", "perl", "php", "python", "ruby", "sh"];
     let exe = denial.process.exe.as_ref().map(Untrusted::bytes).unwrap_or_default();
@@ -195,7 +196,7 @@ fn interprets(denial: &Denial) -> bool {
 }
 
 /// The report follows the record.
-fn is_report_of(report: u64, record: u64) -> bool {
+pub(crate) fn is_report_of(report: u64, record: u64) -> bool {
     (record.saturating_sub(TICK_US)..=record.saturating_add(REPORT_WITHIN_US)).contains(&report)
 }
 

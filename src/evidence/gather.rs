@@ -180,7 +180,7 @@ fn newer<T>(entries: Vec<T>, since: u64, time: impl Fn(&T) -> u64) -> Vec<T> {
 }
 
 /// When this system was booted, in microseconds since the epoch (`btime` of proc_stat(5)).
-fn boot_time() -> Option<u64> {
+pub(crate) fn boot_time() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/stat").ok()?;
     let seconds = text.lines().find_map(|line| line.strip_prefix("btime "))?;
     seconds.trim().parse::<u64>().ok()?.checked_mul(1_000_000)

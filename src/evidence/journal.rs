@@ -243,6 +243,24 @@ impl Journal {
         Ok(out)
     }
 
+    /// When the last entry of a boot was written, in microseconds since the epoch. The boot is named as `journalctl
+    /// --boot=` has it; with a folder, it is one of the journal there.
+    pub(crate) fn last_time(&self, boot: &str, folder: Option<&Path>) -> Result<Option<u64>, JournalError> {
+        let mut arguments: Vec<OsString> =
+            ["-o", "json", "--no-pager", "--lines=1", "--output-fields=_BOOT_ID"]
+                .map(OsString::from)
+                .to_vec();
+        arguments.push(format!("--boot={boot}").into());
+        if let Some(folder) = folder {
+            arguments.extend([OsString::from("--directory"), folder.into()]);
+        }
+        let mut out = None;
+        entries(&self.program, &arguments, &self.interrupt, |entry| {
+            out = entry.number("__REALTIME_TIMESTAMP");
+        })?;
+        Ok(out)
+    }
+
     /// The last lines of the unit's own log and of what the manager said about it: time and text, oldest first.
     pub fn last_lines(&self, unit: &UnitName, count: u16) -> Result<Vec<(u64, Untrusted)>, JournalError> {
         let (own, manager) = (format!("_SYSTEMD_UNIT={unit}"), format!("UNIT={unit}"));

@@ -253,33 +253,70 @@ pub enum LogError {
     },
 }
 
+impl LogError {
+    /// Whether this user may not read it.
+    pub(crate) fn is_not_permitted(&self) -> bool {
+        matches!(self, LogError::Read { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
 /// Read auditd's log with its rotated files, oldest first. Nothing where there is none, which is normal. On the
 /// running system it is believed only where root alone can write it and its directory; the files of another root
 /// folder are the user's word.
 pub fn audit_log(root: &Root) -> Result<Option<LogRead>, LogError> {
-    let folder = Path::new(AUDIT_FOLDER);
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        |error| LogError::Read { path, error }
-    };
-    let Some(handle) = open_in(root, folder, OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(at(folder))? else {
-        return Ok(None);
-    };
-    let owner = root.is_system().then_some(0);
-    trust(&handle.metadata().map_err(at(folder))?, owner, folder)?;
-    let mut names: Vec<_> = root.list(folder).map_err(at(folder))?;
-    names.retain(|name| rotation(&name.to_string_lossy()).is_some());
-    names.sort_by_key(|name| std::cmp::Reverse(rotation(&name.to_string_lossy())));
     let mut read = None;
-    for path in names.iter().map(|name| folder.join(name)) {
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW;
-        let Some(file) = open_in(root, &path, flags).map_err(at(&path))? else { continue };
-        trust(&file.metadata().map_err(at(&path))?, owner, &path)?;
+    for path in rotated(root, rotation)? {
+        let Some(file) = open_log(root, &path)? else { continue };
         let source = Source::Log(path.clone());
         let into = read.get_or_insert_with(LogRead::default);
-        into.add_file(&file, &source).map_err(at(&path))?;
+        into.add_file(&file, &source).map_err(|error| LogError::Read { path: path.clone(), error })?;
     }
     Ok(read)
+}
+
+/// The files of auditd's log, as this process would name them, oldest first, compressed ones too; only those that are
+/// believed, by the same rule.
+pub(crate) fn audit_files(root: &Root) -> Result<Vec<PathBuf>, LogError> {
+    let unpacked = |name: &str| {
+        let packed = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end));
+        rotation(packed.unwrap_or(name))
+    };
+    let mut files = Vec::new();
+    for path in rotated(root, unpacked)? {
+        if open_log(root, &path)?.is_some() {
+            files.push(root.join(&path));
+        }
+    }
+    Ok(files)
+}
+
+/// The paths of auditd's log inside of a root, oldest first. `rotation` says how often a file was rotated, by its name.
+fn rotated(root: &Root, rotation: impl Fn(&str) -> Option<u32>) -> Result<Vec<PathBuf>, LogError> {
+    let folder = Path::new(AUDIT_FOLDER);
+    let failed = |error| LogError::Read { path: folder.to_owned(), error };
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    let Some(handle) = open_in(root, folder, flags).map_err(failed)? else {
+        return Ok(Vec::new());
+    };
+    trust(&handle.metadata().map_err(failed)?, owner(root), folder)?;
+    let mut names: Vec<_> = root.list(folder).map_err(failed)?;
+    names.retain(|name| rotation(&name.to_string_lossy()).is_some());
+    names.sort_by_key(|name| std::cmp::Reverse(rotation(&name.to_string_lossy())));
+    Ok(names.iter().map(|name| folder.join(name)).collect())
+}
+
+/// One file of it, if it is there and believed.
+fn open_log(root: &Root, path: &Path) -> Result<Option<File>, LogError> {
+    let failed = |error| LogError::Read { path: path.to_owned(), error };
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW;
+    let Some(file) = open_in(root, path, flags).map_err(failed)? else { return Ok(None) };
+    trust(&file.metadata().map_err(failed)?, owner(root), path)?;
+    Ok(Some(file))
+}
+
+/// Who alone may have written it: root on the running system.
+fn owner(root: &Root) -> Option<u32> {
+    root.is_system().then_some(0)
 }
 
 /// How often a log was rotated: 0 for `audit.log`, N for `audit.log.N`; nothing for other files.

@@ -8,6 +8,7 @@ pub mod output;
 mod people;
 mod policy;
 mod repair;
+mod scan;
 
 pub use blame::PackageRow;
 pub use message::{CommitMessage, author};
@@ -15,6 +16,7 @@ pub use people::People;
 pub(crate) use people::who;
 pub use policy::{Asked, Lint, PolicyPage, parse_call};
 pub use repair::{CandidateRow, Look, RepairRow};
+pub use scan::{Forbids, NobodysRow, Part, ReadRow, ScanReport, ScannedUnit};
 
 use crate::blame::Stack;
 use crate::change::{Diff, FileChange};
@@ -99,7 +101,7 @@ pub struct DenialRow {
     /// The package that owns the program, with `--blame`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub package: Option<PackageRow>,
-    /// What the policy does with the call: `kills`, `fails with EPERM`.
+    /// What the policy does with the call: `kills`, `fails with EPERM`; empty where the unit is not at hand.
     pub policy: String,
     /// The token that decided.
     pub decided_by: Option<TokenRow>,
@@ -203,6 +205,18 @@ impl DenialRow {
             row.words = format!("{setting}= makes {} fail with {}", denial.call, errno_of(decision.action));
         }
         DenialRow {
+            setting,
+            policy: decision.action.to_string(),
+            decided_by,
+            ..DenialRow::of_nobody(sighting)
+        }
+    }
+
+    /// A sighting of which it is not known what unit it is about, or what that one says.
+    #[must_use]
+    pub fn of_nobody(sighting: &Sighting) -> Self {
+        let denial = &sighting.denial;
+        DenialRow {
             call: denial.call.to_string(),
             number: denial.call.number,
             architecture: denial.call.arch,
@@ -219,11 +233,11 @@ impl DenialRow {
             last: sighting.last,
             attributed_because: denial.attribution.as_ref().map(crate::evidence::Attribution::reason),
             arguments: denial.arguments.clone(),
-            setting,
+            setting: None,
             stack: denial.stack.clone(),
             package: None,
-            policy: decision.action.to_string(),
-            decided_by,
+            policy: String::new(),
+            decided_by: None,
         }
     }
 }

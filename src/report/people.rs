@@ -182,7 +182,7 @@ pub(crate) fn who(row: &DenialRow) -> String {
 }
 
 /// Each deciding token once, with all the calls that it decided.
-fn decisions(rows: &[DenialRow], width: usize) -> String {
+pub(super) fn decisions(rows: &[DenialRow], width: usize) -> String {
     let mut seen: Vec<(&TokenRow, Vec<&str>)> = Vec::new();
     for (row, token) in rows.iter().filter_map(|r| Some((r, r.decided_by.as_ref()?))) {
         let place = |t: &TokenRow| (t.file.clone(), t.line, t.column);

@@ -20,7 +20,7 @@ pub struct Whereabouts {
 }
 
 /// The groups of the systemd that was named; else of the one below the root, or of the installed one.
-fn groups_at(place: &Whereabouts) -> Result<Groups, Failure> {
+pub fn groups_at(place: &Whereabouts) -> Result<Groups, Failure> {
     let version = match (&place.root, place.systemd) {
         (_, Some(version)) => Some(version),
         (Some(root), None) => super::rooted::version_below(root),

@@ -8,7 +8,7 @@ mod rooted;
 mod watched;
 
 pub use file::UnitFile;
-pub use inspect::{Inspected, Inspector, Whereabouts, groups_to_explain};
+pub use inspect::{Inspected, Inspector, Whereabouts, groups_at, groups_to_explain};
 pub use managed::{ManagedUnit, SubjectOptions};
 pub use rooted::RootedUnit;
 

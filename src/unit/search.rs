@@ -206,6 +206,12 @@ impl NameMap {
         Fragment::Loop
     }
 
+    /// The services that have a file of their own, without templates, which do not run.
+    pub(crate) fn services(&self) -> impl Iterator<Item = UnitName> {
+        let plain = self.targets.iter().filter(|(_, target)| matches!(target, Target::Path(_)));
+        plain.filter_map(|(name, _)| UnitName::parse(name).ok())
+    }
+
     /// The unit file of a name: its own, or that of its template.
     pub(super) fn fragment(&self, name: &UnitName) -> Fragment {
         match (self.follow(name.as_str()), name.template()) {

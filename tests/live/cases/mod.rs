@@ -28,6 +28,7 @@ mod prompts;
 mod real_calls;
 mod refused;
 mod repair;
+mod scanning;
 mod settings;
 mod shown;
 mod support;
@@ -104,6 +105,7 @@ pub fn all() -> Vec<Case> {
         hostile::CASES,
         own_policy::CASES,
         policy::CASES,
+        scanning::CASES,
         patch::CASES,
         lint::CASES,
         installed_filters::CASES,

@@ -1,0 +1,96 @@
+//! `unitfix scan`: which units were denied something, as the logs of a running system tell.
+
+use crate::bed::Bed;
+use serde_json::Value;
+
+use super::Case;
+
+pub const CASES: &[Case] = &[
+    Case::new("scanning::two_units", two_units),
+    Case::new("scanning::printed_by_journalctl", printed_by_journalctl),
+    Case::new("scanning::healthy", healthy).alone(),
+];
+
+/// Installs and starts a service that is killed for a call, and waits until it is on record. Returns its `comm`.
+fn killed(bed: &Bed, unit: &str, call: &str, filter: &str) -> String {
+    let victim = bed.own_victim();
+    let text = format!("[Service]\nExecStart={} {call} sleep\nSystemCallFilter={filter}\n", victim.path);
+    bed.install_unit(unit, &text);
+    bed.exec(&["systemctl", "start", unit]);
+    let comm = victim.comm;
+    bed.wait_until("a record of the kill", |bed| !bed.seccomp_records(&comm).is_empty());
+    comm
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// The row of a unit.
+fn row<'a>(report: &'a Value, unit: &str) -> &'a Value {
+    let rows = report["units"].as_array().unwrap();
+    rows.iter().find(|row| row["unit"] == unit).unwrap_or_else(|| panic!("no {unit} in {report:#}"))
+}
+
+/// Each has its calls, as often as the journal has them, the line that decided, and the command.
+fn two_units(bed: &Bed) {
+    let one = killed(bed, "one.service", "setrlimit", "~@resources");
+    let two = killed(bed, "two.service", "chown", "~@mount chown");
+    bed.exec(&["systemctl", "restart", "one.service"]);
+    bed.wait_until("a second record", |bed| bed.seccomp_records(&one).len() >= 2);
+
+    let scanned = bed.unitfix(&["scan", "--json"]);
+    assert_eq!(scanned.status, 1, "{scanned:?}");
+    let report = json(&scanned.stdout);
+    for (unit, comm, call, token) in
+        [("one.service", &one, "setrlimit", "@resources"), ("two.service", &two, "chown", "chown")]
+    {
+        let row = row(&report, unit);
+        let records = bed.seccomp_records(comm).len();
+        assert_eq!(row["killed"], records, "{row:#}");
+        assert_eq!(row["repair"], format!("sudo unitfix {unit}"), "{row:#}");
+        let calls = row["calls"].as_array().unwrap();
+        assert_eq!(calls.len(), 1, "{row:#}");
+        assert_eq!(
+            (&calls[0]["call"], &calls[0]["program"]),
+            (&call.into(), &comm.as_str().into()),
+            "{row:#}"
+        );
+        let place = &calls[0]["decided_by"];
+        assert_eq!(place["file"], format!("/etc/systemd/system/{unit}"), "{row:#}");
+        assert!(place["text"].as_str().unwrap().contains(token), "{row:#}");
+    }
+    let text = bed.unitfix(&["scan"]);
+    assert_eq!((text.status, text.stderr.as_str()), (1, ""));
+    for line in ["  repair   sudo unitfix one.service\n", "  repair   sudo unitfix two.service\n"] {
+        assert!(text.stdout.contains(line), "{}", text.stdout);
+    }
+    assert!(text.stdout.lines().all(|line| line.chars().count() <= 80), "{}", text.stdout);
+}
+
+/// What journalctl prints of the same journal says the same.
+fn printed_by_journalctl(bed: &Bed) {
+    let comm = killed(bed, "printed.service", "setrlimit", "~@resources");
+    let records = bed.seccomp_records(&comm).len();
+    for output in ["json", "export"] {
+        let pipe = format!("journalctl -b --no-pager -o {output} | /run/ut/unitfix scan --json");
+        let scanned = bed.exec(&["sh", "-c", &pipe]);
+        assert_eq!(scanned.status, 1, "{scanned:?}");
+        let report = json(&scanned.stdout);
+        assert_eq!(row(&report, "printed.service")["killed"], records, "{output}: {report:#}");
+    }
+}
+
+/// A service that makes only calls that it may, is not shown.
+fn healthy(bed: &Bed) {
+    let since = format!("@{}", bed.run(&["date", "+%s"]));
+    let victim = bed.own_victim();
+    let text = format!("[Service]\nExecStart={} sleep\nSystemCallFilter=~@resources\n", victim.path);
+    bed.install_unit("healthy.service", &text);
+    bed.run(&["systemctl", "start", "healthy.service"]);
+    let scanned = bed.unitfix(&["scan", "--since", &since]);
+    assert_eq!((scanned.status, scanned.stderr.as_str()), (0, ""), "{}", scanned.stdout);
+    assert!(scanned.stdout.starts_with("No service was denied a system call since "), "{}", scanned.stdout);
+    let other = bed.unitfix(&["scan", "--boot=-7"]);
+    assert_eq!(other.status, 2, "{other:?}");
+}
