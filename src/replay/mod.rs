@@ -50,8 +50,6 @@ pub struct Replay<'a> {
     /// The proc folder in which the process IDs of kernel records are found: `/proc`, or in a PID namespace
     /// another one.
     pub proc_root: PathBuf,
-    /// The manager's executor was seen being denied a call, before it became the unit's program.
-    pub executor_denied: bool,
     /// Let calls of other architectures in as well, because one of them is known to be made.
     pub relax_architectures: bool,
     /// Have strace print the stacks of denied calls.
@@ -170,8 +168,8 @@ fn names_service(cgroup: &str, name: &str) -> bool {
 /// Which engine to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Via {
-    /// Complain mode by user notifications where they can be had, else by the kernel's log where its records arrive, else
-    /// strace; strace as well where that leaves a failure unexplained that another setting may be the cause of.
+    /// Complain mode where the kernel's records arrive, else strace; strace as well where that leaves a failure
+    /// unexplained that another setting may be the cause of.
     Auto,
     /// Complain mode: the kernel lets forbidden calls pass and logs them.
     Log,
@@ -206,14 +204,9 @@ pub enum ReplayError {
     /// strace cannot do it.
     #[error("strace cannot do it: {0}")]
     NoStrace(String),
-    /// None of them can.
-    #[error(
-        "user notifications cannot be had here: {notify}; nor can complain mode by the kernel's log: {audit}; and \
-         strace cannot do it: {strace}"
-    )]
-    None {
-        /// Why not user notifications.
-        notify: String,
+    /// Neither of the two can.
+    #[error("complain mode cannot be had here: {audit}; and strace cannot do it: {strace}")]
+    Neither {
         /// Why not the kernel's records.
         audit: String,
         /// Why not strace.
@@ -264,38 +257,23 @@ fn observe_via(replay: &Replay, via: Via, approved: &Approval) -> Result<Observa
             Err(ReplayError::NoStrace(_)) => complain::observe(replay, approved),
             other => other,
         },
-        Via::Auto => {
-            let seen = first_possible(replay, approved)?;
-            let strace = seen.engine == Engine::Strace; // which has seen what the settings deny
-            if !strace && replay.settings_may_be_to_blame(&seen) {
-                return look_closer(replay, seen, approved);
+        Via::Auto => match complain::observe(replay, approved) {
+            Err(ReplayError::NoAudit(why)) => {
+                let mut observation = match traced::observe(replay, approved) {
+                    Err(ReplayError::NoStrace(strace)) => {
+                        return Err(ReplayError::Neither { audit: why, strace });
+                    }
+                    other => other?,
+                };
+                observation
+                    .notes
+                    .push(format!("strace was taken, because complain mode cannot be had: {why}"));
+                Ok(observation)
             }
-            Ok(seen)
-        }
-    }
-}
-
-/// User notifications, else the kernel's log, else strace, and a note that says why.
-fn first_possible(replay: &Replay, approved: &Approval) -> Result<Observation, ReplayError> {
-    let notified = if replay.executor_denied {
-        let why = "systemd's own executor was denied a call, before the unit's program ran";
-        Err(ReplayError::NoNotify(why.to_owned()))
-    } else {
-        notified::observe(replay, approved)
-    };
-    let notify = match notified {
-        Err(ReplayError::NoNotify(why)) if !replay.interrupt.raised() => why,
-        other => return other,
-    };
-    let (mut observation, taken) = match complain::observe(replay, approved) {
-        Err(ReplayError::NoAudit(audit)) => match traced::observe(replay, approved) {
-            Err(ReplayError::NoStrace(strace)) => return Err(ReplayError::None { notify, audit, strace }),
-            traced => (traced?, format!("strace was taken, because there is no kernel's log ({audit}), nor")),
+            Ok(logged) if replay.settings_may_be_to_blame(&logged) => look_closer(replay, logged, approved),
+            other => other,
         },
-        logged => (logged?, "the kernel's log was taken, because there are no".to_owned()),
-    };
-    observation.notes.push(format!("{taken} user notifications: {notify}"));
-    Ok(observation)
+    }
 }
 
 impl Replay<'_> {
