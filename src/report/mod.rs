@@ -15,7 +15,7 @@ pub use message::{CommitMessage, author};
 pub use people::People;
 pub use policy::{Asked, Lint, PolicyPage, parse_call};
 pub use repair::{CandidateRow, Look, RepairRow};
-pub use scan::{NobodysRow, Part, ReadRow, ScanReport, ScannedUnit};
+pub use scan::{Forbids, NobodysRow, Part, ReadRow, ScanReport, ScannedUnit};
 
 use crate::blame::Stack;
 use crate::change::{Diff, FileChange};

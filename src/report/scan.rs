@@ -82,6 +82,20 @@ pub struct Part {
     pub calls: Vec<DenialRow>,
 }
 
+/// Whether a unit forbids what was denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forbids {
+    /// It could not be loaded here.
+    Unknown,
+    /// It does, some of it at least.
+    Now,
+    /// It was changed since, and allows all of it.
+    NoLonger,
+    /// It was not changed since and does not: the program has a filter of its own.
+    Not,
+}
+
 /// A unit of a host.
 #[derive(Clone, Debug, Serialize)]
 pub struct ScannedUnit {
@@ -89,15 +103,11 @@ pub struct ScannedUnit {
     pub unit: Untrusted,
     /// The host, where it is named.
     pub host: Option<Untrusted>,
-    /// Whether the unit could be loaded here.
-    pub at_hand: bool,
     /// What happened to it.
     #[serde(flatten)]
     pub part: Part,
-    /// It was changed since, and allows all of it.
-    pub allowed_now: bool,
-    /// It was not changed since and forbids nothing of it: the program has a filter of its own.
-    pub own_filter: bool,
+    /// Whether it forbids that.
+    pub forbids: Forbids,
     /// The command that repairs it.
     pub repair: Option<String>,
     /// That command is one for another host.
@@ -131,7 +141,7 @@ impl ScannedUnit {
     /// Whether there is something to repair.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !self.allowed_now && !self.own_filter
+        matches!(self.forbids, Forbids::Now | Forbids::Unknown)
     }
 }
 
@@ -210,7 +220,7 @@ impl ScanReport {
                 let _ = write!(
                     out,
                     "\n{}",
-                    fill(&format!("{}, {what}.", times(count, "record is", "records are")), columns, "")
+                    fill(&format!("{} {what}.", times(count, "record is", "records are")), columns, "")
                 );
             }
         }
@@ -226,7 +236,8 @@ impl ScanReport {
     fn headline(&self, people: &People) -> String {
         let open = self.units.iter().filter(|unit| unit.is_open()).count();
         let what = match (open, self.unattributed.len()) {
-            (0, 0) => "No service was denied a system call".to_owned(),
+            (0, 0) if self.units.is_empty() => "No service was denied a system call".to_owned(),
+            (0, 0) => "No unit forbids any more what was denied".to_owned(),
             (0, programs) => {
                 format!("{} denied system calls", times_of(programs, "program was", "programs were"))
             }
@@ -266,10 +277,11 @@ impl People {
             let head = format!("  {label:width$}", width = LABEL - 2);
             out.push_str(&fill_from(&head, text, columns, &" ".repeat(LABEL)));
         };
-        if unit.allowed_now {
-            line("repaired", "it was changed since, and allows this now");
-        } else if unit.own_filter {
-            line("because", "of a filter of the program's own: the unit does not forbid it");
+        match unit.forbids {
+            Forbids::Unknown if !unit.elsewhere => line("note", "this unit cannot be loaded here"),
+            Forbids::Now | Forbids::Unknown => {}
+            Forbids::NoLonger => line("repaired", "it was changed since, and allows this now"),
+            Forbids::Not => line("because", "of a filter of the program's own: the unit does not forbid it"),
         }
         if let Some(command) = &unit.repair {
             let on = if unit.elsewhere { "there: " } else { "" };

@@ -49,10 +49,13 @@ pub fn scan(options: &Scan, interrupt: &Interrupt) -> Result<ScanReport, Failure
     bar.end();
 
     let mut counted = tally.counted();
-    let local = Local::new(root.as_ref())?;
-    local.claim(&mut counted.seen);
-
-    let mut report = rows::report(&counted, &local, &rows::Commands::of(options, &inputs));
+    let mut report = ScanReport::new();
+    if !counted.seen.is_empty() {
+        let local = Local::new(root.as_ref())?;
+        local.claim(&mut counted.seen);
+        report = rows::report(&counted, &local, &rows::Commands::of(options, &inputs));
+    }
+    report.left_out = counted.left_out;
     report.about(range, &read);
     report.findings = FindingRow::all(&findings(&inputs, &read, &counted));
     report.exit_status = status(&report, &inputs, &read)?;

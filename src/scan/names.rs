@@ -14,6 +14,10 @@ const BYTES_MAX: usize = 4 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Name(u32);
 
+/// It is a new name, and there is no room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
 /// The names that were met.
 #[derive(Default)]
 pub(super) struct Names {
@@ -23,28 +27,25 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The number of a name; nothing where it is a new one and there is no room for it.
-    pub(super) fn number(&mut self, name: &Untrusted) -> Option<Name> {
+    /// The number of a name.
+    pub(super) fn number(&mut self, name: &Untrusted) -> Result<Name, Full> {
         if let Some(number) = self.numbers.get(name) {
-            return Some(*number);
+            return Ok(*number);
         }
         let bytes = self.bytes + name.bytes().len();
         if self.names.len() >= NAMES_MAX || bytes > BYTES_MAX {
-            return None;
+            return Err(Full);
         }
-        let number = Name(u32::try_from(self.names.len()).ok()?);
+        let number = Name(u32::try_from(self.names.len()).map_err(|_| Full)?);
         self.bytes = bytes;
         self.names.push(name.clone());
         self.numbers.insert(name.clone(), number);
-        Some(number)
+        Ok(number)
     }
 
-    /// The same of a name that may be missing: nothing only where there is no room.
-    pub(super) fn number_of(&mut self, name: Option<&Untrusted>) -> Option<Option<Name>> {
-        match name {
-            None => Some(None),
-            Some(name) => self.number(name).map(Some),
-        }
+    /// The same of a name that may be missing.
+    pub(super) fn number_of(&mut self, name: Option<&Untrusted>) -> Result<Option<Name>, Full> {
+        name.map(|name| self.number(name)).transpose()
     }
 
     /// The name with a number.
@@ -61,13 +62,13 @@ mod tests {
     fn each_once_and_not_too_many() {
         let mut names = Names::default();
         let first = names.number(&Untrusted::new("a")).unwrap();
-        assert_eq!(names.number(&Untrusted::new("a")), Some(first));
+        assert_eq!(names.number(&Untrusted::new("a")), Ok(first));
         assert_eq!(names.name(first), Untrusted::new("a"));
         for number in 0..2000 {
-            names.number(&Untrusted::new(format!("/{number:04095}")));
+            let _ = names.number(&Untrusted::new(format!("/{number:04095}")));
         }
         assert!(names.bytes <= BYTES_MAX && names.names.len() > 1000);
-        assert_eq!(names.number(&Untrusted::new(format!("/{:04095}", 5000))), None);
-        assert_eq!(names.number(&Untrusted::new("a")), Some(first));
+        assert_eq!(names.number(&Untrusted::new(format!("/{:04095}", 5000))), Err(Full));
+        assert_eq!(names.number(&Untrusted::new("a")), Ok(first));
     }
 }

@@ -5,7 +5,7 @@ use super::local::{AtHand, Local};
 use super::tally::{Count, Counted, Seen};
 use crate::cli::{Scan, as_typed, quoted};
 use crate::evidence::{Effect, Sighting, Untrusted};
-use crate::report::{DenialRow, NobodysRow, Part, ScanReport, ScannedUnit};
+use crate::report::{DenialRow, Forbids, NobodysRow, Part, ScanReport, ScannedUnit};
 use crate::unit::UnitName;
 use std::collections::BTreeMap;
 
@@ -26,9 +26,11 @@ impl Commands {
     }
 
     fn repair(&self, unit: &UnitName, is_here: bool) -> String {
-        match is_here {
-            true => format!("{}unitfix {}{}", self.sudo, quoted(unit.as_str()), self.options),
-            false => format!("sudo unitfix {}", quoted(unit.as_str())),
+        let unit = quoted(unit.as_str());
+        if is_here {
+            format!("{}unitfix {unit}{}", self.sudo, self.options)
+        } else {
+            format!("sudo unitfix {unit}")
         }
     }
 }
@@ -82,6 +84,12 @@ impl Group {
         all
     }
 
+    /// Whether the unit forbids any of it now.
+    fn is_forbidden(&self, at_hand: &AtHand) -> bool {
+        let denied = |sighting: &Sighting| at_hand.policy.decide(sighting.denial.call).denies();
+        self.unnamed.times > 0 || self.sightings.values().any(denied)
+    }
+
     fn part(&self, row: impl Fn(&Sighting) -> DenialRow) -> Part {
         let mut part = Part { calls_unknown: self.unnamed.times, ..Part::default() };
         let mut all = self.unnamed;
@@ -104,7 +112,6 @@ pub(super) fn report(counted: &Counted, local: &Local, commands: &Commands) -> S
     let mut units: BTreeMap<(Untrusted, Option<Untrusted>), Group> = BTreeMap::new();
     let mut nobodys: BTreeMap<(Untrusted, Option<Untrusted>, Option<Untrusted>), Group> = BTreeMap::new();
     let mut report = ScanReport::new();
-    report.left_out = counted.left_out;
     for seen in &counted.seen {
         let host = local.host(seen.host.as_ref()).cloned();
         let process = seen.denial.as_ref().map(|denial| &denial.process);
@@ -147,24 +154,15 @@ fn unit_row(
         Some(AtHand { policy, .. }) => group.part(|sighting| DenialRow::new(sighting, policy)),
         None => group.part(DenialRow::of_nobody),
     };
-    let forbids = |at_hand: &AtHand| {
-        let denied = |sighting: &Sighting| at_hand.policy.decide(sighting.denial.call).denies();
-        group.unnamed.times > 0 || group.sightings.values().any(denied)
+    let forbids = match &at_hand {
+        None => Forbids::Unknown,
+        Some(at_hand) if group.is_forbidden(at_hand) => Forbids::Now,
+        Some(at_hand) if part.last.is_none_or(|last| at_hand.unit.changed() > last) => Forbids::NoLonger,
+        Some(_) => Forbids::Not,
     };
-    let allows = at_hand.as_ref().is_some_and(|at_hand| !forbids(at_hand));
-    let changed =
-        at_hand.as_ref().is_some_and(|at_hand| part.last.is_none_or(|last| at_hand.unit.changed() > last));
-    let repair = name.as_ref().filter(|_| !allows).map(|name| commands.repair(name, is_here));
-    let elsewhere = !is_here;
-    ScannedUnit {
-        unit: unit.clone(),
-        told_apart: local.is_told_apart(host.as_ref()),
-        host,
-        at_hand: at_hand.is_some(),
-        part,
-        allowed_now: allows && changed,
-        own_filter: allows && !changed,
-        repair,
-        elsewhere,
-    }
+    // what is not here to be loaded, is not here to be repaired
+    let repairs = forbids == Forbids::Now || !is_here;
+    let repair = name.as_ref().filter(|_| repairs).map(|name| commands.repair(name, is_here));
+    let told_apart = local.is_told_apart(host.as_ref());
+    ScannedUnit { unit: unit.clone(), host, part, forbids, repair, elsewhere: !is_here, told_apart }
 }

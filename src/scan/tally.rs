@@ -3,7 +3,7 @@
 //! A record waits until what comes after it has told whose process it was, or until there are so many that the oldest
 //! have to be judged by what is known.
 
-use super::names::{Name, Names};
+use super::names::{Full, Name, Names};
 use super::range::Range;
 use super::whose::{self, Dump, Report};
 use crate::evidence::files::{Origin, Said};
@@ -150,21 +150,20 @@ impl Tally {
             Said::Dumped(dump, unit) => self.dumped(origin, &dump, &unit),
             Said::Reported(report, unit) => self.reported(origin, &report, &unit),
         };
-        self.left_out += u64::from(taken.is_none());
+        self.left_out += u64::from(taken.is_err());
     }
 
-    /// Nothing: there is no room for its names.
-    fn denied(&mut self, origin: &Origin, denial: &Denial) -> Option<()> {
+    fn denied(&mut self, origin: &Origin, denial: &Denial) -> Result<(), Full> {
         match denial.time {
             None if self.range.is_limited() => {
                 self.timeless += 1;
-                return Some(());
+                return Ok(());
             }
-            Some(time) if !self.range.holds(time) => return Some(()),
+            Some(time) if !self.range.holds(time) => return Ok(()),
             _ => {}
         }
         if self.again.as_mut().is_some_and(|again| again.is_known(&origin.path, denial)) {
-            return Some(());
+            return Ok(());
         }
         let process = &denial.process;
         let kind = Kind {
@@ -181,10 +180,10 @@ impl Tally {
         if self.waiting.len() >= WAITING_MAX {
             self.settle(false);
         }
-        Some(())
+        Ok(())
     }
 
-    fn dumped(&mut self, origin: &Origin, dump: &CoreDump, unit: &Untrusted) -> Option<()> {
+    fn dumped(&mut self, origin: &Origin, dump: &CoreDump, unit: &Untrusted) -> Result<(), Full> {
         if self.dumps.len() >= TOLD_MAX {
             self.settle(false);
             self.let_dumps_go(TOLD_MAX / 2);
@@ -198,10 +197,10 @@ impl Tally {
             time: dump.time,
             explained: false,
         });
-        Some(())
+        Ok(())
     }
 
-    fn reported(&mut self, origin: &Origin, report: &ManagerReport, unit: &Untrusted) -> Option<()> {
+    fn reported(&mut self, origin: &Origin, report: &ManagerReport, unit: &Untrusted) -> Result<(), Full> {
         if self.reports.len() >= TOLD_MAX {
             self.settle(false);
             self.let_reports_go(TOLD_MAX / 2);
@@ -212,14 +211,15 @@ impl Tally {
             time: report.time,
             explained: false,
         });
-        Some(())
+        Ok(())
     }
 
     /// Judge what waits: all of it, or what nothing more can be said about.
     fn settle(&mut self, all: bool) {
         self.waiting.sort_by_key(|waiting| waiting.time);
         let last = self.waiting.last().and_then(|waiting| waiting.time).unwrap_or_default();
-        let early = |waiting: &Waiting| waiting.time.is_none_or(|time| time + TELLS_WITHIN_US < last);
+        let early =
+            |waiting: &Waiting| waiting.time.is_none_or(|time| time.saturating_add(TELLS_WITHIN_US) < last);
         let mut ready = if all { self.waiting.len() } else { self.waiting.partition_point(early) };
         if !all && ready < WAITING_MAX / 2 {
             ready = self.waiting.len(); // a flood: nothing can wait for long

@@ -89,9 +89,9 @@ fn explain_by_dumps(reports: &mut [Report], dumps: &[Dump]) {
     }
     for report in reports.iter_mut().filter(|report| !report.explained) {
         let dumps = of_units.get(&report.unit).map(Vec::as_slice).unwrap_or_default();
-        let from = dumps.partition_point(|dump| dump.time + DUMP_WITHIN_US < report.time);
+        let from = dumps.partition_point(|dump| dump.time.saturating_add(DUMP_WITHIN_US) < report.time);
         let near = dumps.get(from..).unwrap_or_default().iter();
-        let mut near = near.take_while(|dump| dump.time <= report.time + DUMP_WITHIN_US);
+        let mut near = near.take_while(|dump| dump.time <= report.time.saturating_add(DUMP_WITHIN_US));
         report.explained = near.any(|dump| same(dump.host, report.host));
     }
 }
