@@ -3,9 +3,11 @@
 use crate::plan::Prefer;
 use crate::replay::Via;
 use crate::unit::shown_path;
+use crate::watch::{Period, span};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How long a unit is watched, where nothing else is said.
 const OBSERVE: u32 = 10;
@@ -38,6 +40,8 @@ pub enum Task {
     Policy(PolicyOptions),
     /// Say what an audit line, a system call or an @group means
     Explain(Explain),
+    /// Watch a unit in complain mode while it works, then repair it
+    Watch(Watch),
     /// Find every unit that was denied something: since boot, or in logs
     Scan(Scan),
     /// Show what unitfix wrote, and what was left behind
@@ -67,20 +71,22 @@ pub enum Task {
 unitfix policy docuum.service               all that is forbidden, and by what\n  \
 unitfix policy docuum.service mount socket  what becomes of these calls\n  \
 unitfix policy docuum.service --lint        what is wrong with its filter\n  \
+unitfix policy ./*.service --lint           and with that of many\n  \
 unitfix policy ./docuum.service --systemd 262\n\n\
 Exit status: 0 shown; 1 --lint found something; 2 usage, or no such unit;\n\
 3 systemd cannot load the unit; 5 its files cannot be read.")]
 pub struct PolicyOptions {
     /// A service, or the path of a unit file (with a slash)
     pub unit: String,
-    /// Only these calls: a name or a number, also behind an architecture (x86:socketcall)
-    #[arg(value_name = "CALL")]
-    pub calls: Vec<String>,
+    /// More of them (with a dot or a slash); and only these calls: a name or a number, also behind an architecture
+    /// (x86:socketcall)
+    #[arg(value_name = "UNIT|CALL")]
+    pub more: Vec<String>,
     /// Print the settings as `systemctl show` of that systemd prints them
-    #[arg(long, conflicts_with_all = ["calls", "lint", "json"])]
+    #[arg(long, conflicts_with_all = ["lint", "json"])]
     pub show: bool,
     /// Print only what is wrong with the filter, with advice; exit 1 if something is
-    #[arg(long, conflicts_with = "calls")]
+    #[arg(long)]
     pub lint: bool,
     /// Judge by the rules of this major version of systemd, without a service manager
     #[arg(long, value_name = "VERSION", value_parser = systemd_version)]
@@ -88,6 +94,16 @@ pub struct PolicyOptions {
     /// Where the system is
     #[command(flatten)]
     pub place: Place,
+}
+
+impl PolicyOptions {
+    /// The units and the calls that were named. No name of a call holds a dot or a slash.
+    #[must_use]
+    pub fn named(&self) -> (Vec<&str>, Vec<&str>) {
+        let (units, calls): (Vec<&str>, _) =
+            self.more.iter().map(String::as_str).partition(|word| word.contains(['.', '/']));
+        (std::iter::once(self.unit.as_str()).chain(units).collect(), calls)
+    }
 }
 
 /// Explaining.
@@ -128,6 +144,78 @@ impl Explain {
         // neither a path nor what is below a root needs the service manager
         let sudo = if root.is_none() && !unit.contains('/') { "sudo " } else { "" };
         Some(format!("{sudo}unitfix {}{}", quoted(unit), root.unwrap_or_default()))
+    }
+}
+
+/// Watching a unit over a working period.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+unitfix watch docuum.service --for 1h            what is denied now and then\n  \
+unitfix watch docuum.service --until-idle 15min  until nothing new comes\n\n\
+The unit runs without its system call filter meanwhile. Ctrl-C ends the watch,\n\
+and the repair follows. Exit status: that of unitfix UNIT.")]
+pub struct Watch {
+    /// A service of the running service manager
+    pub unit: String,
+    /// How long at most: 90s, 15min, 1h30m; else until Ctrl-C
+    #[arg(long = "for", value_name = "TIME", value_parser = span::parse)]
+    pub limit: Option<Duration>,
+    /// Until no new kind of call came for so long (5min)
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "5min", value_parser = span::parse)]
+    pub until_idle: Option<Duration>,
+    /// End in the question whether to write the repair
+    #[arg(long)]
+    pub apply: bool,
+    /// Answer every question with yes
+    #[arg(long)]
+    pub yes: bool,
+    /// With --yes, also allow what hands over the system
+    #[arg(long, value_enum, value_name = "high", hide_possible_values = true)]
+    pub allow_risk: Option<Risk>,
+    /// Not the smallest change: exact, soft, family or group
+    #[arg(long, value_enum, value_name = "CHANGE", hide_possible_values = true)]
+    pub prefer: Option<Prefer>,
+    /// Also judge by COMMAND: status 0 means that it works
+    #[arg(long, value_name = "COMMAND")]
+    pub check: Option<String>,
+    /// How long to watch the unit after the repair
+    #[arg(long, value_name = "SECONDS", default_value_t = OBSERVE, value_parser = clap::value_parser!(u32).range(1..=86400))]
+    pub observe: u32,
+    /// Print what happens as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Refused with words that help
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+}
+
+impl Watch {
+    /// When it ends.
+    #[must_use]
+    pub fn period(&self) -> Period {
+        Period { limit: self.limit, idle: self.until_idle }
+    }
+
+    /// What it has in common with a repair.
+    #[must_use]
+    pub fn repair(self) -> Repair {
+        Repair {
+            watch: Some(self.period()),
+            unit: Some(self.unit),
+            apply: self.apply,
+            patch: None,
+            yes: self.yes,
+            allow_risk: self.allow_risk,
+            prefer: self.prefer,
+            minimize: false,
+            check: self.check,
+            no_replay: false,
+            via: None,
+            observe: self.observe,
+            blame: false,
+            log: None,
+            place: Place { root: None, json: self.json },
+        }
     }
 }
 
@@ -201,7 +289,7 @@ pub enum PatchForm {
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools)] // each is an option of its own
 pub struct Repair {
-    /// A service, or the path of a unit file (with a slash), which is replayed without a service manager
+    /// A service, or a unit file (with a slash), replayed without systemd
     pub unit: Option<String>,
     /// End in the question whether to write the repair
     #[arg(long)]
@@ -237,13 +325,13 @@ pub struct Repair {
     /// Judge from the logs alone; restart nothing
     #[arg(long, conflicts_with = "via")]
     pub no_replay: bool,
-    /// How a replay sees the calls: log, strace, or auto
+    /// How to see the calls: log, notify, strace, or auto
     #[arg(long, value_enum, value_name = "ENGINE", hide_possible_values = true)]
     pub via: Option<Via>,
     /// How long to watch the unit
     #[arg(long, value_name = "SECONDS", default_value_t = OBSERVE, value_parser = clap::value_parser!(u32).range(1..=86400))]
     pub observe: u32,
-    /// Also show who made the calls: the stack, and the package of the program
+    /// Also show who made the calls: stacks, and the package
     #[arg(long)]
     pub blame: bool,
     /// Also read kernel records from FILE (-: stdin)
@@ -252,6 +340,9 @@ pub struct Repair {
     /// Where the system is
     #[command(flatten)]
     pub place: Place,
+    /// In the place of a replay, a watch
+    #[arg(skip)]
+    pub watch: Option<Period>,
 }
 
 impl Repair {
@@ -259,7 +350,10 @@ impl Repair {
     #[must_use]
     pub fn command(&self) -> String {
         let path = |path: &PathBuf| quoted(&path.to_string_lossy());
+        let span = |name: &str, span: Duration| format!("{name} {}", span::shown(span).replace(' ', ""));
         let options = [
+            self.watch.and_then(|watch| watch.limit).map(|limit| span("--for", limit)),
+            self.watch.and_then(|watch| watch.idle).map(|idle| span("--until-idle", idle)),
             self.prefer.map(|prefer| format!("--prefer {}", prefer.name())),
             self.minimize.then(|| "--minimize".to_owned()),
             self.check.as_ref().map(|check| format!("--check {}", quoted(check))),
@@ -272,7 +366,8 @@ impl Repair {
             self.place.root.as_ref().map(|root| format!("--root {}", path(root))),
         ];
         let unit = self.unit.as_deref().map(quoted);
-        let words = std::iter::once("unitfix".to_owned()).chain(unit).chain(options.into_iter().flatten());
+        let task = if self.watch.is_some() { "unitfix watch" } else { "unitfix" };
+        let words = std::iter::once(task.to_owned()).chain(unit).chain(options.into_iter().flatten());
         words.collect::<Vec<_>>().join(" ")
     }
 }

@@ -12,22 +12,35 @@ pub const GLANCE: Duration = Duration::from_millis(50);
 
 /// Whether somebody wants this process to end.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt {
+    raised: Arc<AtomicBool>,
+    /// By more than Ctrl-C.
+    for_good: Arc<AtomicBool>,
+}
 
 impl Interrupt {
     /// Catch the signals from now on. Does not change what a child process inherits: handlers end at exec.
     pub fn install() -> io::Result<Self> {
-        let flag = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            signal_hook::flag::register(signal, Arc::clone(&flag))?;
+        let interrupt = Interrupt::default();
+        for signal in [SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&interrupt.for_good))?;
         }
-        Ok(Interrupt(flag))
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&interrupt.raised))?;
+        }
+        Ok(interrupt)
     }
 
     /// Whether a signal came.
     #[must_use]
     pub fn raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.raised.load(Ordering::Relaxed)
+    }
+
+    /// Take Ctrl-C for the end of what went on, and not of the whole run: only another one counts from now on. After
+    /// SIGTERM and SIGHUP it stays raised.
+    pub fn lower(&self) {
+        self.raised.store(self.for_good.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Wait for what another thread sends. Nothing: a signal came first, or the thread ended without an answer.
@@ -43,6 +56,23 @@ impl Interrupt {
 
     /// As if a signal had come; for tests.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.raised.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ctrl_c_can_be_taken_for_something_else() {
+        let interrupt = Interrupt::default();
+        interrupt.raise();
+        interrupt.lower();
+        assert!(!interrupt.raised());
+        interrupt.for_good.store(true, Ordering::Relaxed);
+        interrupt.raise();
+        interrupt.lower();
+        assert!(interrupt.raised());
     }
 }

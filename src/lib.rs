@@ -25,6 +25,7 @@
 //! | [`patch`] | the change as the unit's author would make it, in the unit file |
 //! | [`manager`] | the service manager over D-Bus |
 //! | [`subject`] | the three kinds of things that are repaired |
+//! | [`watch`] | complain mode over a working period, as it goes on |
 //! | [`report`] | text for people, JSON for scripts |
 //! | [`explain`] | what somebody pasted, to what it means |
 //! | [`scan`] | whole logs to the units that were denied something |
@@ -97,3 +98,5 @@ mod trust;
 pub mod undo;
 #[forbid(unsafe_code)]
 pub mod unit;
+#[forbid(unsafe_code)]
+pub mod watch;

@@ -6,9 +6,14 @@ use std::process::ExitCode;
 use unitfix::cli::Cli;
 
 fn main() -> ExitCode {
-    // a local replay starts this program again to begin a command under a filter
-    if std::env::args_os().nth(1).is_some_and(|a| a == unitfix::replay::local::ARGUMENT) {
-        return unitfix::replay::local::launch_main();
+    // replays start this program again to begin a command under a filter
+    if let Some(first) = std::env::args_os().nth(1) {
+        if first == unitfix::replay::local::ARGUMENT {
+            return unitfix::replay::local::launch_main();
+        }
+        if first == unitfix::replay::notified::ARGUMENT {
+            return unitfix::replay::notified::gate_main();
+        }
     }
     unitfix::run::run(Cli::parse())
 }

@@ -42,13 +42,16 @@ pub(crate) fn only_what_is_needed(
     if evidence.outcome.is_none() && fails && works_as_it_is(subject, needs, replayed)? {
         return Ok(Some(Ending::works_all_the_same()));
     }
-    if needs.calls.len() < 2 {
+    // what comes only later than in a run is not looked for in one, and kept
+    let late = |call: &String| comes_late(&replayed.observation, call);
+    let (late, calls): (Vec<String>, Vec<String>) = needs.calls.iter().cloned().partition(late);
+    if calls.len() < 2 {
         return Ok(None);
     }
-    let most = minimum::budget(needs.calls.len());
+    let most = minimum::budget(calls.len());
     let question = format!(
         "Which of the {} denied calls it needs takes at most {most} more runs to find out, of {} s each.",
-        needs.calls.len(),
+        calls.len(),
         desk.options.observe
     );
     if subject.proves_beforehand() {
@@ -64,9 +67,10 @@ pub(crate) fn only_what_is_needed(
     }
     let mut bench = subject.bench(replayed.approval.as_ref())?;
     let mut number = 0;
-    let found = minimum::search(&needs.calls, |allowed| {
+    let found = minimum::search(&calls, |allowed| {
         number += 1;
-        step(subject, bench.as_mut(), needs, allowed, replayed, &format!("{number} of at most {most}"))
+        let allowed: BTreeSet<String> = allowed.iter().chain(&late).cloned().collect();
+        step(subject, bench.as_mut(), needs, &allowed, replayed, &format!("{number} of at most {most}"))
     });
     let found = found?;
     bench.close()?;
@@ -74,10 +78,15 @@ pub(crate) fn only_what_is_needed(
         output::message("It works now with none of them allowed, and did not before: all are kept.\n");
         return Ok(None);
     }
-    needs.spare_all_but(&found.needed);
+    needs.spare_all_but(&found.needed.iter().chain(&late).cloned().collect());
     let sure = if found.proven { "" } else { ", perhaps fewer" };
     output::message(&format!("It needs {}{sure}.\n", list(&needs.calls)));
     Ok(None)
+}
+
+/// Whether a call came only later than a run of the unit would show it.
+fn comes_late(observation: &Observation, call: &str) -> bool {
+    observation.late.iter().any(|late| late.name() == Some(call))
 }
 
 /// Whether a unit file, of which nobody knows how it stands, works under its own filter.
@@ -177,8 +186,11 @@ pub(crate) fn settle(
             candidate.proof = Proof::Shown(format!("the replay, with every call let through: {outcome}"));
         }
     }
-    // what only logs know of is not made again in a run, which then shows nothing of it
-    let seen = |call: &str| replayed.observation.denials.iter().any(|d| d.call.name() == Some(call));
+    // what only logs know of, or comes late, is not made again in a run, which then shows nothing of it
+    let observation = &replayed.observation;
+    let seen = |call: &str| {
+        observation.denials.iter().any(|d| d.call.name() == Some(call)) && !comes_late(observation, call)
+    };
     for candidate in &mut plan.candidates {
         let unseen: Vec<String> =
             candidate.amendment.soften.keys().filter(|call| !seen(call)).cloned().collect();

@@ -1,6 +1,6 @@
 //! The recipe: Unit, Policy, Evidence, Observation, Plan, Diff, Approval, Receipt, Verdict.
 
-use crate::change::{self, Answer, Approval, Pending, Prompt, Receipt, Store};
+use crate::change::{self, Answer, Approval, Pending, Prompt, Receipt, Store, Yes};
 use crate::choice::{Chosen, choose};
 use crate::cli::Repair;
 use crate::ending::{Ending, helped, no_repair, seen};
@@ -13,7 +13,8 @@ use crate::replay::session::now_us;
 use crate::report::{DenialRow, FindingRow, People, ReplayRow, Report, output};
 use crate::root::Root;
 use crate::rules::Rules;
-use crate::subject::{Evidence, Failure, Subject, Verdict};
+use crate::subject::{Evidence, Failure, ManagedUnit, Subject, Verdict};
+use crate::watch::{Period, onlooker, span};
 use jiff::ZonedDateTime;
 use std::collections::BTreeSet;
 
@@ -56,7 +57,27 @@ pub fn repair(subject: &dyn Subject, desk: &mut Desk) -> Result<Ending, Failure>
         MayReplay::NothingWrong(words) => return Ok(Ending::NothingToDo(words)),
     };
 
-    let ending = propose(subject, &evidence, replayed.as_ref(), desk);
+    finish(subject, propose(subject, &evidence, replayed.as_ref(), desk))
+}
+
+/// Watch a unit over a working period, in the place of a replay of a few seconds, and repair it.
+pub fn watch(unit: &mut ManagedUnit, period: &Period, desk: &mut Desk) -> Result<Ending, Failure> {
+    unit.can_be_watched()?;
+    let evidence = unit.evidence()?;
+    show_diagnosis(unit, &evidence, desk);
+
+    let approval = match may_watch(unit, period, desk) {
+        Ok(approval) => approval,
+        Err(ending) => return Ok(ending),
+    };
+    let observation = observe_work(unit, period, &evidence, &approval, desk)?;
+    let replayed = Replayed { observation, approval: Some(approval) };
+
+    finish(unit, propose(unit, &evidence, Some(&replayed), desk))
+}
+
+/// Leave a subject as it was found, unless it is repaired.
+fn finish(subject: &dyn Subject, ending: Result<Ending, Failure>) -> Result<Ending, Failure> {
     match ending {
         Ok(Ending::Repaired(_)) => subject.settled()?,
         _ => subject.leave()?,
@@ -244,13 +265,7 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
         output::paragraph(&format!("unitfix: no replay: {why}"));
         return Ok(MayReplay::No);
     }
-    let consequence = match desk.options.prefer {
-        None | Some(Prefer::Soft) => {
-            format!("{consequence} One or two more such runs may try whether it is enough to let calls fail.")
-        }
-        Some(_) => consequence,
-    };
-    match desk.prompt.ask(&consequence, "Replay it?") {
+    match desk.prompt.ask(&with_trials(consequence, "such runs", desk), "Replay it?") {
         Answer::Approved(approval) => Ok(MayReplay::Yes(Some(approval))),
         Answer::Declined => {
             output::message("Not replayed: judging from the logs alone.\n");
@@ -264,6 +279,48 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
             Ok(MayReplay::No)
         }
     }
+}
+
+/// A consequence, and what may follow on it.
+fn with_trials(consequence: String, runs: &str, desk: &Desk) -> String {
+    match desk.options.prefer {
+        None | Some(Prefer::Soft) => {
+            format!("{consequence} One or two more {runs} may try whether it is enough to let calls fail.")
+        }
+        Some(_) => consequence,
+    }
+}
+
+/// Whether to watch; if not, the ending.
+fn may_watch(unit: &ManagedUnit, period: &Period, desk: &Desk) -> Result<Approval, Ending> {
+    let runs = format!("runs of {} s", desk.options.observe);
+    let consequence = with_trials(unit.watch_consequence(period), &runs, desk);
+    if desk.prompt.yes == Yes::Given {
+        output::message("\n");
+        output::paragraph(&consequence);
+    }
+    match desk.prompt.ask(&consequence, "Watch it?") {
+        Answer::Approved(approval) => Ok(approval),
+        Answer::Declined => Err(Ending::Proposed("Not watched: nothing was changed.".to_owned())),
+        Answer::NobodyToAsk => Err(Ending::Proposed(
+            "Not watched, because there is no terminal to ask on: --yes agrees beforehand.".to_owned(),
+        )),
+    }
+}
+
+fn observe_work(
+    unit: &mut ManagedUnit,
+    period: &Period,
+    evidence: &Evidence,
+    approval: &Approval,
+    desk: &mut Desk,
+) -> Result<Observation, Failure> {
+    output::message(&format!("\nWatching {} in complain mode {}.\n", unit.label(), period.words()));
+    let mut onlooker = onlooker(desk.options.place.json, &desk.people, &unit.label(), period);
+    let observation = unit.watch(period, onlooker.as_mut(), &evidence.denials, approval)?;
+    output::message(&format!("\nWatched for {}: ", span::shown(observation.watched)));
+    show_observation(unit, &observation, desk);
+    Ok(observation)
 }
 
 fn replay(
@@ -280,11 +337,17 @@ fn replay(
             return Err(failure);
         }
     };
-    let row = ReplayRow::from(&observation);
+    show_observation(subject, &observation, desk);
+    Ok(observation)
+}
+
+/// What a replay or a watch saw, as far as it was not known.
+fn show_observation(subject: &dyn Subject, observation: &Observation, desk: &mut Desk) {
+    let row = ReplayRow::from(observation);
     output::message(&desk.people.replay(&row));
     desk.report.replay = Some(row);
     let mut rows: Vec<DenialRow> =
-        summary(&observation.denials).iter().map(|s| DenialRow::new(s, subject.policy())).collect();
+        observation.sightings().iter().map(|s| DenialRow::new(s, subject.policy())).collect();
     let known = |row: &DenialRow| {
         let same = |d: &&DenialRow| (&d.program, &d.call) == (&row.program, &row.call);
         let logged = desk.report.denials.iter().find(same);
@@ -298,7 +361,6 @@ fn replay(
     }
     desk.show(&desk.people.denials(&rows));
     desk.report.denials.extend(rows);
-    Ok(observation)
 }
 
 /// A call of a program that made it in the replay explains the records of the same that were nobody's.

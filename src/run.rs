@@ -1,27 +1,29 @@
 //! From a parsed command line to an exit status.
 
 use crate::change::{Prompt, Yes};
-use crate::cli::{Cli, Explain, PolicyOptions, Repair, Scan, Task};
+use crate::cli::{Cli, Explain, PolicyOptions, Repair, Scan, Task, Watch};
 use crate::ending::Ending;
+use crate::evidence::one_line;
 use crate::explain;
 use crate::finding::Code;
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
 use crate::patch;
 use crate::policy::show::show;
-use crate::recipe::{Desk, repair};
+use crate::recipe::{Desk, repair, watch};
 use crate::replay::{Check, Via};
 use crate::report::{Lint, People, PolicyPage, Report, output, parse_call};
 use crate::root::Root;
 use crate::rules::Rules;
 use crate::scan;
 use crate::subject::{
-    Failure, Judged, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts, groups_at,
-    inspect,
+    Failure, Inspector, Judged, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile, Whereabouts,
+    groups_to_explain,
 };
 use crate::trust;
 use crate::undo;
 use crate::unit::{UnitName, shown_path};
+use crate::watch::last_line;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
@@ -68,18 +70,8 @@ fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, Failure> {
         let message = "no log knows of a unit file's programs: --no-replay needs --log here";
         return Err(Failure::Usage(message.to_owned()));
     }
-    let yes = if options.yes { Yes::Given } else { Yes::NotGiven };
-    let prompt = Prompt { yes, interrupt: interrupt.clone() };
-    let subject_options = SubjectOptions {
-        observe: Duration::from_secs(options.observe.into()),
-        via: options.via.unwrap_or(Via::Auto),
-        log: options.log.clone(),
-        prompt: prompt.clone(),
-        check: options.check.clone().map(|command| Check { command }),
-        interrupt,
-        proc_root: proc_root()?,
-        blame: options.blame,
-    };
+    let subject_options = subject_options(&options, interrupt)?;
+    let prompt = subject_options.prompt.clone();
     let root = options.place.root.clone().map(Root::new);
     let rules = rules_of(root.as_ref())?;
     let people = if options.patch.is_some() { People::on_standard_error() } else { People::default() };
@@ -96,6 +88,46 @@ fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, Failure> {
     };
     let result = repair(subject.as_ref(), &mut desk);
     let result = result.map(|ending| patch::of_what_is_written(subject.as_ref(), ending, &mut desk));
+    finish(result, &mut desk)
+}
+
+/// What a subject needs of the options.
+fn subject_options(options: &Repair, interrupt: Interrupt) -> Result<SubjectOptions, Failure> {
+    let yes = if options.yes { Yes::Given } else { Yes::NotGiven };
+    Ok(SubjectOptions {
+        observe: Duration::from_secs(options.observe.into()),
+        via: options.via.unwrap_or(Via::Auto),
+        log: options.log.clone(),
+        prompt: Prompt { yes, interrupt: interrupt.clone() },
+        check: options.check.clone().map(|command| Check { command }),
+        interrupt,
+        proc_root: proc_root()?,
+        blame: options.blame,
+    })
+}
+
+/// Watch a unit of the manager while it works, and repair it.
+fn watch_unit(options: Watch, interrupt: Interrupt) -> Result<u8, Failure> {
+    let asked = options.unit.clone();
+    if asked.contains('/') {
+        return Err(Failure::Usage(format!(
+            "only what a service manager runs can be watched: `unitfix {asked}` replays a unit file"
+        )));
+    }
+    if options.root.is_some() {
+        return Err(Failure::Usage(format!(
+            "nothing runs below a root folder that could be watched: `unitfix {asked} --root DIR` judges from its logs"
+        )));
+    }
+    let (period, options) = (options.period(), options.repair());
+    let subject_options = subject_options(&options, interrupt)?;
+    let prompt = subject_options.prompt.clone();
+    let (rules, people) = (rules_of(None)?, People::default());
+    let mut desk = Desk { prompt, report: Report::new(asked.clone()), people, rules, options };
+    let name = name(&asked)?;
+    let manager = SystemManager::connect().map_err(|e| Failure::System(e.to_string()))?;
+    let mut unit = ManagedUnit::load(&manager as &dyn Manager, &name, subject_options)?;
+    let result = watch(&mut unit, &period, &mut desk);
     finish(result, &mut desk)
 }
 
@@ -124,7 +156,10 @@ fn finish(result: Result<Ending, Failure>, desk: &mut Desk) -> Result<u8, Failur
     if desk.options.place.json {
         desk.report.ending.clone_from(&words);
         desk.report.exit_status = status;
-        output::result(&json(&desk.report)?);
+        // of a watch, the last line of a stream
+        let line = |report| last_line(report).map_err(unprintable);
+        let watched = desk.options.watch.is_some();
+        output::result(&if watched { line(&desk.report)? } else { json(&desk.report)? });
     } else if result.is_ok() {
         desk.show(&format!("\n{words}\n"));
     }
@@ -138,8 +173,9 @@ fn interrupt() -> Result<Interrupt, Failure> {
 
 fn other_task(task: Task) -> Result<u8, Failure> {
     match task {
-        Task::Policy(options) => show_policy(options),
+        Task::Policy(options) => show_policies(&options),
         Task::Explain(options) => explain(&options),
+        Task::Watch(options) => watch_unit(options, interrupt()?),
         Task::Scan(options) => scan(&options),
         Task::Status { unit, place } => {
             let only = unit.as_deref().map(name).transpose()?;
@@ -168,9 +204,13 @@ fn other_task(task: Task) -> Result<u8, Failure> {
 
 /// A value as `--json` prints it.
 fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|e| Failure::System(format!("the report cannot be written: {e}")))?;
+    let text = serde_json::to_string_pretty(value).map_err(unprintable)?;
     Ok(output::harmless_json(&text) + "\n")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unprintable(error: serde_json::Error) -> Failure {
+    Failure::System(format!("the report cannot be written: {error}"))
 }
 
 /// What is wrong, where the result does not show it.
@@ -180,21 +220,51 @@ fn notices(lint: &Lint) {
     }
 }
 
-fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
-    let place = Whereabouts { root: options.place.root.map(Root::new), systemd: options.systemd };
-    let inspected = inspect(&options.unit, &place)?;
+/// The policies of one or several units. Of several, one that cannot be shown does not keep the others from it.
+fn show_policies(options: &PolicyOptions) -> Result<u8, Failure> {
+    let (units, calls) = options.named();
+    if !calls.is_empty() && (options.show || options.lint) {
+        let message = format!("--show and --lint are about whole filters, not about {}", one_line(calls[0]));
+        return Err(Failure::Usage(message));
+    }
+    let place = Whereabouts { root: options.place.root.clone().map(Root::new), systemd: options.systemd };
+    let inspector = Inspector::new(place);
+    let several = units.len() > 1;
+    let mut status = 0;
+    for (at, unit) in units.into_iter().enumerate() {
+        if at > 0 && !options.place.json {
+            output::result("\n");
+        }
+        status = status.max(match show_policy(unit, &calls, &inspector, options) {
+            Err(failure) if several => {
+                output::message(&format!("unitfix: {}: {failure}\n", one_line(unit)));
+                failure.status()
+            }
+            shown => shown?,
+        });
+    }
+    Ok(status)
+}
+
+fn show_policy(
+    unit: &str,
+    calls: &[&str],
+    inspector: &Inspector,
+    options: &PolicyOptions,
+) -> Result<u8, Failure> {
+    let inspected = inspector.inspect(unit)?;
     let groups = &inspected.judged.groups;
-    let calls: Result<Vec<_>, String> = options.calls.iter().map(|text| parse_call(text, groups)).collect();
+    let calls: Result<Vec<_>, String> = calls.iter().map(|text| parse_call(text, groups)).collect();
     let calls = calls.map_err(Failure::Usage)?.concat();
     if options.show {
-        let Judged { unit, groups, .. } = &inspected.judged;
-        output::result(&show(unit, groups).to_string());
-        notices(&Lint::new(&inspected.judged, &options.unit));
+        let Judged { unit: of, groups, .. } = &inspected.judged;
+        output::result(&show(of, groups).to_string());
+        notices(&Lint::new(&inspected.judged, unit));
         return inspected.judged().map(|_| 0); // what systemctl shows of a unit that is not there is no answer
     }
     let people = People::default();
     if options.lint {
-        let lint = Lint::new(&inspected.faulted()?, &options.unit);
+        let lint = Lint::new(&inspected.faulted()?, unit);
         output::result(&if options.place.json { json(&lint)? } else { lint.text(&people) });
         return Ok(u8::from(lint.is_faulty()));
     }
@@ -202,7 +272,7 @@ fn show_policy(options: PolicyOptions) -> Result<u8, Failure> {
     let page = PolicyPage::new(&judged, &calls);
     output::result(&if options.place.json { json(&page)? } else { page.text(&people) });
     if !calls.is_empty() {
-        notices(&Lint::new(&judged, &options.unit));
+        notices(&Lint::new(&judged, unit));
     }
     Ok(0)
 }
@@ -219,12 +289,16 @@ fn explain(options: &Explain) -> Result<u8, Failure> {
         return Err(Failure::Usage(message.to_owned()));
     }
     let place = Whereabouts { root: options.root.clone().map(Root::new), systemd: options.systemd };
-    let judged = options.unit.as_deref().map(|unit| inspect(unit, &place)?.judged()).transpose()?;
+    let judged = options
+        .unit
+        .as_deref()
+        .map(|unit| Inspector::new(place.clone()).inspect(unit)?.judged())
+        .transpose()?;
     let own;
     let groups = if let Some(judged) = &judged {
         &judged.groups
     } else {
-        own = groups_at(&place)?;
+        own = groups_to_explain(&place)?;
         &own
     };
     let rules = rules_of(place.root.as_ref())?;

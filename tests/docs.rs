@@ -73,6 +73,7 @@ fn the_manual_has_its_sections() {
         "WHICH CHANGE IS PROPOSED",
         "RULES",
         "WHAT HAPPENS WHEN YOU SAY YES",
+        "HOW A WATCH GOES ON",
         "FILES",
         "ENVIRONMENT",
         "EXIT STATUS",
@@ -153,6 +154,7 @@ fn help_fits_on_a_screen() {
         &["revert", "--help"],
         &["policy", "--help"],
         &["explain", "--help"],
+        &["watch", "--help"],
         &["scan", "--help"],
         &["help"],
     ] {

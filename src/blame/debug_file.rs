@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where distributions put them.
@@ -37,13 +37,13 @@ const PLACES: [&str; 3] = ["DEBUGINFOD_CACHE_PATH", "HOME", "XDG_CACHE_HOME"];
 /// The debug files that were looked for, by build ID.
 #[derive(Default)]
 pub struct DebugFiles {
-    found: HashMap<Vec<u8>, Option<Rc<Program>>>,
+    found: HashMap<Vec<u8>, Option<Arc<Program>>>,
     room: Room,
 }
 
 impl DebugFiles {
     /// The debug file of a program, whose path is this.
-    pub fn of(&mut self, program: &Program, path: &[u8]) -> Option<Rc<Program>> {
+    pub fn of(&mut self, program: &Program, path: &[u8]) -> Option<Arc<Program>> {
         let id = program.build_id.as_ref()?;
         if let Some(known) = self.found.get(id) {
             return known.clone();
@@ -57,10 +57,10 @@ impl DebugFiles {
     }
 }
 
-fn find(program: &Program, id: &[u8], path: &Path) -> Option<Rc<Program>> {
+fn find(program: &Program, id: &[u8], path: &Path) -> Option<Arc<Program>> {
     let read = |path: PathBuf| {
         let debug = Program::read(&open(&path)?)?;
-        (debug.has_symbols && debug.build_id.as_deref() == Some(id)).then(|| Rc::new(debug))
+        (debug.has_symbols && debug.build_id.as_deref() == Some(id)).then(|| Arc::new(debug))
     };
     candidates(program, id, path).into_iter().find_map(read).or_else(|| read(from_server(id)?))
 }

@@ -6,7 +6,7 @@ use super::unwind::Mapping;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// So many files are kept. A process that maps more has them read again.
 const FILES_MAX: usize = 256;
@@ -20,7 +20,7 @@ pub type Open<'a> = dyn Fn(&Mapping) -> Option<File> + 'a;
 /// What files are known, for one process after another.
 #[derive(Default)]
 pub struct Known {
-    read: HashMap<Identity, Option<Rc<Program>>>,
+    read: HashMap<Identity, Option<Arc<Program>>>,
     room: Room,
     debug: DebugFiles,
 }
@@ -48,7 +48,7 @@ type Identity = (u64, u64, u64, i64, i64);
 pub struct Programs<'a> {
     known: &'a mut Known,
     open: &'a Open<'a>,
-    mapped: HashMap<Vec<u8>, Option<Rc<Program>>>,
+    mapped: HashMap<Vec<u8>, Option<Arc<Program>>>,
     room: Room,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Programs<'a> {
     }
 
     /// The program or library of a mapping.
-    pub fn of(&mut self, mapping: &Mapping) -> Option<Rc<Program>> {
+    pub fn of(&mut self, mapping: &Mapping) -> Option<Arc<Program>> {
         if let Some(program) = self.mapped.get(&mapping.path) {
             return program.clone();
         }
@@ -72,20 +72,20 @@ impl<'a> Programs<'a> {
     }
 
     /// What an address of a program is in; a separate debug file knows more than a program that was stripped.
-    pub fn name(&mut self, program: &Rc<Program>, mapping: &Mapping, address: u64) -> Name {
+    pub fn name(&mut self, program: &Arc<Program>, mapping: &Mapping, address: u64) -> Name {
         self.known.name(program, &mapping.path, address)
     }
 }
 
 impl Known {
     /// Read a file, if that has not been done.
-    pub fn read(&mut self, file: &File) -> Option<Rc<Program>> {
+    pub fn read(&mut self, file: &File) -> Option<Arc<Program>> {
         let meta = file.metadata().ok()?;
         let identity = (meta.dev(), meta.ino(), meta.size(), meta.ctime(), meta.ctime_nsec());
         if let Some(program) = self.read.get(&identity) {
             return program.clone();
         }
-        let program = Program::read(file).map(Rc::new);
+        let program = Program::read(file).map(Arc::new);
         if !self.room.takes(program.as_deref()) || self.read.len() >= FILES_MAX {
             self.read.clear();
         }

@@ -11,7 +11,7 @@ use gimli::{
     ParsedEhFrameHdr, RegisterRule, UnwindContext, UnwindSection,
 };
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// So much of `.eh_frame` is searched from its beginning, where it has no index; linkers write one.
 const UNINDEXED_MAX: usize = 16 << 20;
@@ -166,7 +166,7 @@ pub fn unwind(
 fn step(
     registers: &Registers,
     pc: u64,
-    program: &Rc<Program>,
+    program: &Arc<Program>,
     memory: &dyn Memory,
 ) -> Option<(Registers, bool)> {
     if let Some(table) = program.go_table()

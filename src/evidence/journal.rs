@@ -256,7 +256,7 @@ impl Journal {
         }
         let mut out = None;
         entries(&self.program, &arguments, &self.interrupt, |entry| {
-            out = entry.number("__REALTIME_TIMESTAMP")
+            out = entry.number("__REALTIME_TIMESTAMP");
         })?;
         Ok(out)
     }

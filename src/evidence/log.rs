@@ -265,7 +265,7 @@ impl LogError {
 /// folder are the user's word.
 pub fn audit_log(root: &Root) -> Result<Option<LogRead>, LogError> {
     let mut read = None;
-    for path in rotated(root, |name| rotation(name))? {
+    for path in rotated(root, rotation)? {
         let Some(file) = open_log(root, &path)? else { continue };
         let source = Source::Log(path.clone());
         let into = read.get_or_insert_with(LogRead::default);

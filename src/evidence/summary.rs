@@ -23,11 +23,8 @@ pub fn summary(denials: &[Denial]) -> Vec<Sighting> {
     let mut groups: BTreeMap<(&Untrusted, Option<&Untrusted>, Call), Sighting> = BTreeMap::new();
     for denial in denials {
         let key = (&denial.process.comm, denial.process.exe.as_ref(), denial.call);
-        groups.entry(key).and_modify(|sighting| sighting.add(denial)).or_insert_with(|| Sighting {
-            denial: denial.clone(),
-            count: 1,
-            first: denial.time,
-            last: denial.time,
+        groups.entry(key).and_modify(|sighting| sighting.add(denial, 1, denial.time)).or_insert_with(|| {
+            Sighting { denial: denial.clone(), count: 1, first: denial.time, last: denial.time }
         });
     }
     let mut sightings: Vec<Sighting> = groups.into_values().collect();
@@ -36,11 +33,12 @@ pub fn summary(denials: &[Denial]) -> Vec<Sighting> {
 }
 
 impl Sighting {
-    fn add(&mut self, denial: &Denial) {
-        self.count += 1;
+    /// Add the same call of the same program: so often, this one first, and last at `last`.
+    pub(crate) fn add(&mut self, denial: &Denial, count: usize, last: Option<u64>) {
+        self.count += count;
         let stack = if self.denial.stack.is_empty() { &denial.stack } else { &self.denial.stack }.clone();
         self.first = [self.first, denial.time].into_iter().flatten().min();
-        self.last = self.last.max(denial.time);
+        self.last = self.last.max(last);
         let weight =
             |d: &Denial| (d.effect == Effect::Killed, d.attribution.is_some(), d.process.parent.is_some());
         if weight(denial) > weight(&self.denial) {

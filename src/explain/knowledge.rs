@@ -1,6 +1,7 @@
 //! What is known of groups, settings and exit statuses beyond their names: rules/groups.yaml, rules/settings.yaml,
 //! rules/exits.yaml. They are part of the program; the tests below read every entry. Of calls, [`crate::rules`] knows.
 
+use crate::rules::compiled::{self, compiled};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -27,14 +28,11 @@ pub struct Exit {
     pub filter: bool,
 }
 
-static GROUPS: LazyLock<BTreeMap<String, GroupWords>> =
-    LazyLock::new(|| serde_yaml::from_str(include_str!("../../rules/groups.yaml")).unwrap_or_default());
+static GROUPS: LazyLock<BTreeMap<String, GroupWords>> = LazyLock::new(|| compiled::read(compiled!("groups")));
 
-static EXITS: LazyLock<BTreeMap<u8, Exit>> =
-    LazyLock::new(|| serde_yaml::from_str(include_str!("../../rules/exits.yaml")).unwrap_or_default());
+static EXITS: LazyLock<BTreeMap<u8, Exit>> = LazyLock::new(|| compiled::read(compiled!("exits")));
 
-static SETTINGS: LazyLock<BTreeMap<String, String>> =
-    LazyLock::new(|| serde_yaml::from_str(include_str!("../../rules/settings.yaml")).unwrap_or_default());
+static SETTINGS: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| compiled::read(compiled!("settings")));
 
 /// What a setting of [`crate::unit::SANDBOX`] does, to follow its name.
 #[must_use]

@@ -118,6 +118,7 @@ impl SystemManager {
             control_group: service.text("ControlGroup"),
             filter: service.filter(),
             architectures: service.list("SystemCallArchitectures").into_iter().collect(),
+            bounding_set: service.get("CapabilityBoundingSet"),
             confinement: service.confinement(),
         })
     }
@@ -247,7 +248,7 @@ impl Manager for SystemManager {
             ("CollectMode", Value::from("inactive-or-failed")),
         ];
         let service = vec![
-            ("Description", Value::from(timer.description.as_str())),
+            ("Description", Value::from(timer.deed.as_str())),
             ("Type", Value::from("oneshot")),
             ("CollectMode", Value::from("inactive-or-failed")),
             ("ExecStart", Value::new(lines)),

@@ -80,6 +80,8 @@ pub struct UnitStatus {
     pub filter: (bool, BTreeSet<String>),
     /// `SystemCallArchitectures=`.
     pub architectures: BTreeSet<String>,
+    /// `CapabilityBoundingSet=`, with bit n for the capability number n; nothing: it is not known.
+    pub bounding_set: Option<u64>,
     /// The settings beside these that deny calls.
     pub confinement: Confinement,
 }
@@ -90,6 +92,12 @@ impl UnitStatus {
     pub fn is_up(&self) -> bool {
         let states = ["active", "reloading", "activating", "refreshing", "deactivating", "maintenance"];
         states.contains(&self.active_state.as_str())
+    }
+
+    /// Whether it, or its main process, began at this time or later, in microseconds since the epoch.
+    #[must_use]
+    pub fn began_since(&self, time: u64) -> bool {
+        self.activated >= time || self.main_times.0 >= time
     }
 
     /// Whether it waits to be started again after a failure (`Restart=`).
@@ -160,8 +168,10 @@ impl Patience<'_> {
 pub struct Timer {
     /// Its name and that of the service, without a suffix.
     pub name: String,
-    /// What it is for, as the journal has it when it runs.
+    /// What it is for, as the journal has it whenever it is started anew.
     pub description: String,
+    /// What its service does, as the journal has it when it runs.
+    pub deed: String,
     /// When it runs, counted from when it is started, or was last started anew.
     pub delay: Duration,
     /// The command lines; whether a failure of one is of no account.

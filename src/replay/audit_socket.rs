@@ -30,8 +30,17 @@ const SOUNDS_MAX: usize = 20_000;
 const FLOOD: u64 = 2_000;
 /// For so long, a process with this ID and name is taken for the same, so that a flood costs no look at `/proc` each.
 const SAME_PROCESS: Duration = Duration::from_millis(250);
+/// From so many records on, the kernel has processes wait that make more (`audit_backlog_limit` of kernel/audit.c).
+const BACKLOG: u64 = 64;
+/// After such a flood, a silence as long as this may be processes that wait for nothing; see [`Waker`].
+const SILENCE: Duration = Duration::from_millis(200);
+/// So often in a row they are woken.
+const NUDGES: u8 = 5;
 /// How long a record of one's own may take to arrive.
 const ECHO_LIMIT: Duration = Duration::from_secs(2);
+
+/// The name of the threads that make a record to wake others.
+const NUDGE: &str = "unitfix-wakes";
 
 /// What was heard on the socket.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +60,15 @@ pub struct Sound {
     pub cgroup: Option<String>,
     /// How often it was heard.
     pub count: u64,
+    /// When last, in microseconds since the epoch.
+    pub last: Option<u64>,
+}
+
+impl Sound {
+    fn again(&mut self, time: Option<u64>) {
+        self.count += 1;
+        self.last = self.last.max(time);
+    }
 }
 
 /// The kernel's records carry the time of its last tick, which is at most so much earlier than their event
@@ -78,6 +96,8 @@ pub struct AuditSocket {
 struct Shared {
     ended: AtomicBool,
     heard: Mutex<Heard>,
+    /// How often it was taken.
+    taken: AtomicU32,
     /// Rung at every record.
     bell: Condvar,
 }
@@ -100,9 +120,18 @@ impl AuditSocket {
             seen: HashMap::new(),
             recent: HashMap::new(),
             recent_since: Instant::now(),
+            waker: Waker::default(),
+            taken: 0,
         };
         let before = AuditStatus::get();
         Ok(AuditSocket { shared, before, reader: Some(std::thread::spawn(move || reader.run())) })
+    }
+
+    /// Open the socket, and see that records arrive.
+    pub fn listen(proc_root: &Path) -> Result<Self, ReplayError> {
+        let mut socket = Self::open(proc_root)?;
+        socket.check(proc_root)?;
+        Ok(socket)
     }
 
     /// Whether records arrive at all: make one, and wait for it.
@@ -127,6 +156,14 @@ impl AuditSocket {
         let loud = heard.sounds.iter().filter(|sound| sound.count >= FLOOD);
         let ours = loud.filter(|sound| sound.cgroup.as_deref().is_some_and(&owned));
         ours.map(|sound| (sound.denial.call, sound.count)).collect()
+    }
+
+    /// What was heard until now, which is then forgotten here: for who listens so long that it would be too much.
+    #[must_use]
+    pub fn take(&self) -> Heard {
+        let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.taken.fetch_add(1, Ordering::Relaxed); // the reader looks while it holds the lock
+        std::mem::take(&mut *heard)
     }
 
     /// Everything heard until now: waits for a record of its own behind all others, then ends the thread.
@@ -191,6 +228,44 @@ struct Reader {
     /// The same by process.
     recent: HashMap<(u32, Call, Effect, Untrusted), usize>,
     recent_since: Instant,
+    waker: Waker,
+    /// How often the sounds were taken that these two know.
+    taken: u32,
+}
+
+/// Wakes processes that the kernel holds up for no reason. While its backlog is full it lets one that makes a record wait
+/// for up to a minute (`audit_log_start()` in kernel/audit.c), and wakes one more for each record that it hands on. If
+/// the last was handed on just as another began to wait, all of them wait and nobody wakes them: but for one more record.
+#[derive(Default)]
+struct Waker {
+    /// How many records came since it was last sure that nobody waits: whether it is a flood.
+    heard: u64,
+    /// When the last one came.
+    last: Option<Instant>,
+    nudges: u8,
+}
+
+impl Waker {
+    fn heard(&mut self, own: bool) {
+        self.last = Some(Instant::now());
+        if !own {
+            self.heard += 1;
+            self.nudges = 0;
+        }
+    }
+
+    /// Nothing came for a moment: make a record, if that is suspicious.
+    fn silence(&mut self) {
+        let silent = self.last.is_some_and(|last| last.elapsed() >= SILENCE);
+        if silent && self.nudges == NUDGES {
+            *self = Waker::default(); // the flood has simply ended
+        } else if silent && self.heard >= BACKLOG {
+            self.nudges += 1;
+            self.last = Some(Instant::now());
+            // on a thread of its own, because it may have to wait as well
+            let _ = std::thread::Builder::new().spawn(|| seccomp::log_one_call(NUDGE));
+        }
+    }
 }
 
 impl Reader {
@@ -201,6 +276,7 @@ impl Reader {
         while !self.shared.ended.load(Ordering::Relaxed) {
             let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
             if !matches!(poll(&mut ready, PollTimeout::from(50u8)), Ok(n) if n > 0) {
+                self.waker.silence();
                 continue;
             }
             buffer.clear();
@@ -216,6 +292,16 @@ impl Reader {
         self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner).lossy = true;
     }
 
+    /// The sounds are locked: forget those that were taken.
+    fn forget_what_was_taken(&mut self) {
+        let taken = self.shared.taken.load(Ordering::Relaxed);
+        if taken != self.taken {
+            self.taken = taken;
+            self.seen.clear();
+            self.recent.clear();
+        }
+    }
+
     fn message(&mut self, bytes: &[u8]) {
         let Ok(message) = NetlinkBuffer::new_checked(bytes) else { return };
         if message.message_type() != SECCOMP {
@@ -225,41 +311,43 @@ impl Reader {
         let payload = bytes.get(16..).unwrap_or_default();
         let Ok(Some(record)) = record::parse(payload) else { return };
         let Some(mut denial) = record.denial(Source::AuditSocket) else { return };
+        self.waker.heard(denial.process.comm.bytes() == NUDGE.as_bytes());
         if self.recent_since.elapsed() > SAME_PROCESS {
             self.recent.clear();
             self.recent_since = Instant::now();
         }
         let process = &denial.process;
         let same = (process.pid, denial.call, denial.effect, process.comm.clone());
-        if let Some(sound) = self.recent.get(&same) {
-            return self.again(*sound);
+        let shared = Arc::clone(&self.shared);
+        let lock = || shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = lock();
+        self.forget_what_was_taken();
+        if let Some(sound) = self.recent.get(&same).and_then(|sound| heard.sounds.get_mut(*sound)) {
+            return sound.again(denial.time);
         }
+        drop(heard); // nobody waits for files
         let folder = self.proc_root.join(process.pid.to_string());
         let cgroup = control_group(&folder);
         let who = (process.comm.clone(), process.exe.clone(), cgroup.clone());
         let key = (denial.call, denial.effect, who);
-        if let Some(sound) = self.seen.get(&key).copied() {
-            self.recent.insert(same, sound);
-            return self.again(sound);
+        heard = lock();
+        self.forget_what_was_taken();
+        if let Some(at) = self.seen.get(&key).copied()
+            && let Some(sound) = heard.sounds.get_mut(at)
+        {
+            self.recent.insert(same, at);
+            return sound.again(denial.time);
         }
         if self.seen.len() >= SOUNDS_MAX {
-            self.lost();
+            heard.lossy = true;
             return;
         }
         denial.process.parent = cgroup.as_deref().and_then(|own| parent(&folder, &self.proc_root, own));
-        let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
         self.seen.insert(key, heard.sounds.len());
         self.recent.insert(same, heard.sounds.len());
-        heard.sounds.push(Sound { denial, cgroup, count: 1 });
+        let last = denial.time;
+        heard.sounds.push(Sound { denial, cgroup, count: 1, last });
         self.shared.bell.notify_all();
-    }
-
-    /// One that was heard before.
-    fn again(&self, sound: usize) {
-        let mut heard = self.shared.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sound) = heard.sounds.get_mut(sound) {
-            sound.count += 1;
-        }
     }
 }
 
@@ -269,7 +357,7 @@ fn is_kernel(from: &SocketAddr) -> bool {
 }
 
 /// The path of a process in the unified hierarchy, or in systemd's own one of cgroup v1.
-fn control_group(process: &Path) -> Option<String> {
+pub(super) fn control_group(process: &Path) -> Option<String> {
     let text = std::fs::read_to_string(process.join("cgroup")).ok()?;
     let of = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).filter(|path| *path != "/");
     // the order matters where both exist: with cgroup v1, systemd puts processes into its named hierarchy
@@ -294,6 +382,26 @@ fn parent(process: &Path, proc_root: &Path, cgroup: &str) -> Option<Untrusted> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_silence_after_a_flood_is_suspicious_and_not_for_ever() {
+        let long_ago = Instant::now().checked_sub(2 * SILENCE);
+        let mut waker = Waker { last: long_ago, ..Waker::default() };
+        waker.silence();
+        assert_eq!(waker.nudges, 0, "one record is no flood");
+        waker.heard = BACKLOG;
+        for expected in [1, 2, 3, 4, 5, 0, 0] {
+            waker.last = long_ago;
+            waker.silence();
+            waker.heard(true);
+            assert_eq!(waker.nudges, expected);
+        }
+        for _ in 0..BACKLOG {
+            waker.heard(false);
+        }
+        waker.silence();
+        assert_eq!(waker.nudges, 0, "something came just now");
+    }
 
     #[test]
     fn the_control_group_of_a_process() {

@@ -18,14 +18,20 @@ const ROUNDS: usize = 3;
 
 /// One that floods the kernel's log is ended at once and repeated without them, this often: each time it is known of
 /// at least one more call.
-const FLOODS: usize = 16;
+pub(crate) const FLOODS: usize = 16;
+
+/// Whether the unit's systemd can do it.
+pub(crate) fn possible(policy: &Policy) -> Result<(), ReplayError> {
+    if policy.systemd < SYSTEM_CALL_LOG_FROM {
+        let why = format!("systemd {} has no SystemCallLog=", policy.systemd);
+        return Err(ReplayError::NoAudit(why));
+    }
+    Ok(())
+}
 
 /// Run the unit in complain mode.
 pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observation, ReplayError> {
-    if replay.policy.systemd < SYSTEM_CALL_LOG_FROM {
-        let why = format!("systemd {} has no SystemCallLog=", replay.policy.systemd);
-        return Err(ReplayError::NoAudit(why));
-    }
+    possible(replay.policy)?;
     let mut relax = replay.relax_architectures;
     let mut found: Vec<Denial> = Vec::new();
     let mut known = BTreeSet::new();
@@ -35,10 +41,7 @@ pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observatio
         round += 1;
         let Round { mut observation, floods } = once(replay, relax, &known, approved)?;
         found.append(&mut observation.denials);
-        let architecture_kill = found.iter().any(|d| {
-            matches!(replay.policy.decide(d.call).because, Because::Architecture(_))
-                && d.effect == Effect::Killed
-        });
+        let architecture_kill = found.iter().any(|d| killed_for_its_architecture(replay.policy, d));
         let why = if architecture_kill && !relax {
             relax = true;
             Some("with other architectures let in, because one of their calls ended it".to_owned())
@@ -65,6 +68,12 @@ pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observatio
     }
 }
 
+/// Whether a process was killed because of the architecture of its call, which complain mode leaves forbidden unless one
+/// is known to be used.
+pub(crate) fn killed_for_its_architecture(policy: &Policy, denial: &Denial) -> bool {
+    denial.effect == Effect::Killed && matches!(policy.decide(denial.call).because, Because::Architecture(_))
+}
+
 /// What one run showed.
 struct Round {
     observation: Observation,
@@ -78,8 +87,7 @@ fn once(
     known: &BTreeSet<String>,
     approved: &Approval,
 ) -> Result<Round, ReplayError> {
-    let mut socket = AuditSocket::open(&replay.proc_root)?;
-    socket.check(&replay.proc_root)?;
+    let socket = AuditSocket::listen(&replay.proc_root)?;
     let text = drop_in(replay.policy, relax, known);
     let session = Session::begin(replay.manager, &replay.unit.name, replay.status, &text, approved)?;
     let floods = || socket.floods(|cgroup| replay.owns(cgroup));
@@ -97,7 +105,7 @@ fn once(
 }
 
 /// The drop-in for complain mode: log what the policy denies, except what is known already.
-fn drop_in(policy: &Policy, relax_architectures: bool, known: &BTreeSet<String>) -> String {
+pub(crate) fn drop_in(policy: &Policy, relax_architectures: bool, known: &BTreeSet<String>) -> String {
     let mut lines = vec![
         "# Written by unitfix for a replay; it is taken away when the replay ends.".to_owned(),
         "[Service]".to_owned(),

@@ -4,8 +4,9 @@
 mod audit_socket;
 mod audit_status;
 mod check;
-mod complain;
+pub(crate) mod complain;
 pub mod local;
+pub mod notified;
 pub mod session;
 mod settings;
 mod traced;
@@ -16,7 +17,7 @@ pub use check::{Check, CheckResult, Checking};
 pub use trial::{Trial, Trials};
 
 use crate::change::Approval;
-use crate::evidence::{Attribution, Denial, Process, Untrusted, gather};
+use crate::evidence::{Attribution, Denial, Process, Sighting, Untrusted, gather, summary};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, ManagerError, UnitStatus};
 use crate::policy::Policy;
@@ -69,26 +70,38 @@ impl Replay<'_> {
     /// Whether a control group is the unit's, or below it.
     #[must_use]
     pub fn owns(&self, cgroup: &str) -> bool {
-        let known = self.status.control_group.trim_end_matches('/');
-        let below = |path: &str| {
-            path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        (!known.is_empty() && below(cgroup)) || names_service(cgroup, self.unit.name.as_str())
+        is_of(&self.status.control_group, self.unit.name.as_str(), cgroup)
     }
 
-    /// The denials of the unit among what was heard. A process that was gone before its control group could be
-    /// read is the unit's if it descends from no login, ran as one of the unit's users, and ran a program that the
-    /// unit runs: one of its commands, one that was seen in it, or one of `known`.
+    /// The same to be asked elsewhere.
+    fn control_groups(&self) -> ControlGroups {
+        ControlGroups { known: self.status.control_group.clone(), unit: self.unit.name.to_string() }
+    }
+
+    /// The denials of the unit among what was heard.
     #[must_use]
     pub fn denials(&self, heard: &Heard, known: &BTreeSet<Untrusted>) -> Vec<Denial> {
+        let whose = self.attributions(&heard.sounds, known);
+        let ours = heard.sounds.iter().zip(whose).filter_map(|(sound, whose)| Some((sound, whose?)));
+        ours.map(|(sound, why)| Denial { attribution: Some(why), ..sound.denial.clone() }).collect()
+    }
+
+    /// Of each of these, why it is believed to be a denial of the unit; nothing: it is not. A process that was gone
+    /// before its control group could be read is the unit's if it descends from no login, ran as one of the unit's
+    /// users, and ran a program that the unit runs: one of its commands, one that was seen in it, or one of `known`.
+    pub(crate) fn attributions(
+        &self,
+        sounds: &[Sound],
+        known: &BTreeSet<Untrusted>,
+    ) -> Vec<Option<Attribution>> {
         let owned = |sound: &&Sound| sound.cgroup.as_deref().is_some_and(|c| self.owns(c));
         let commands = gather::programs(self.unit, &Root::default());
         let mut programs: BTreeSet<Untrusted> =
             commands.iter().map(|path| Untrusted::new(path.as_os_str().as_encoded_bytes())).collect();
-        programs.extend(heard.sounds.iter().filter(owned).filter_map(|s| s.denial.process.exe.clone()));
+        programs.extend(sounds.iter().filter(owned).filter_map(|s| s.denial.process.exe.clone()));
         programs.extend(known.iter().cloned());
         let mut users = Users::of(self.unit);
-        users.known.extend(heard.sounds.iter().filter(owned).filter_map(|s| s.denial.process.user));
+        users.known.extend(sounds.iter().filter(owned).filter_map(|s| s.denial.process.user));
         let runs = |exe: &Option<Untrusted>| exe.as_ref().is_some_and(|exe| programs.contains(exe));
         let left_traces = |process: &Process| {
             !process.login && runs(&process.exe) && process.user.is_some_and(|user| users.include(user))
@@ -97,11 +110,29 @@ impl Replay<'_> {
             Some(cgroup) => self.owns(cgroup).then_some(Attribution::ControlGroup),
             None => left_traces(&sound.denial.process).then_some(Attribution::OwnProgram),
         };
-        let ours = heard.sounds.iter().filter_map(|s| Some((s, attribution(s)?)));
-        ours.filter(|(sound, _)| self.policy.decide(sound.denial.call).denies())
-            .map(|(sound, why)| Denial { attribution: Some(why), ..sound.denial.clone() })
-            .collect()
+        let denied = |sound: &Sound| self.policy.decide(sound.denial.call).denies();
+        sounds.iter().map(|sound| attribution(sound).filter(|_| denied(sound))).collect()
     }
+}
+
+/// The control groups of a unit.
+struct ControlGroups {
+    known: String,
+    unit: String,
+}
+
+impl ControlGroups {
+    fn include(&self, cgroup: &str) -> bool {
+        is_of(&self.known, &self.unit, cgroup)
+    }
+}
+
+/// Whether a control group is that of a unit, or below it, whose control group is known as that; empty: it is not.
+fn is_of(known: &str, unit: &str, cgroup: &str) -> bool {
+    let known = known.trim_end_matches('/');
+    let below =
+        |path: &str| path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    (!known.is_empty() && below(cgroup)) || names_service(cgroup, unit)
 }
 
 /// The users as whom processes of a unit run: root, whose executor begins them, and the unit's own.
@@ -142,6 +173,8 @@ pub enum Via {
     Auto,
     /// Complain mode: the kernel lets forbidden calls pass and logs them.
     Log,
+    /// Complain mode: forbidden calls wait for unitfix, which lets them pass.
+    Notify,
     /// The unit's commands under strace.
     Strace,
 }
@@ -153,6 +186,7 @@ impl Via {
         match self {
             Via::Auto => "auto",
             Via::Log => "log",
+            Via::Notify => "notify",
             Via::Strace => "strace",
         }
     }
@@ -164,6 +198,9 @@ pub enum ReplayError {
     /// The kernel's records do not arrive.
     #[error("complain mode cannot be had here: {0}")]
     NoAudit(String),
+    /// User notifications cannot be had.
+    #[error("user notifications cannot be had here: {0}")]
+    NoNotify(String),
     /// strace cannot do it.
     #[error("strace cannot do it: {0}")]
     NoStrace(String),
@@ -200,6 +237,7 @@ pub fn observe(replay: &Replay, via: Via, approved: &Approval) -> Result<Observa
         && observation.denials.iter().all(|d| d.stack.is_empty())
     {
         let why = match (observation.engine, traced::prints_stacks(replay.unit)) {
+            (Engine::Notify, _) => "those of the processes that waited could not be read".to_owned(),
             (_, Err(error)) => error.to_string(),
             (Engine::Strace, Ok(())) => "strace printed none".to_owned(),
             _ => "complain mode has none (--via strace has)".to_owned(),
@@ -212,6 +250,7 @@ pub fn observe(replay: &Replay, via: Via, approved: &Approval) -> Result<Observa
 fn observe_via(replay: &Replay, via: Via, approved: &Approval) -> Result<Observation, ReplayError> {
     match via {
         Via::Log => complain::observe(replay, approved),
+        Via::Notify => notified::observe(replay, approved),
         Via::Strace => traced::observe(replay, approved),
         Via::Auto if takes_strace(replay.unit, via, replay.blame) => traced::observe(replay, approved),
         Via::Auto if !replay.leaves_records() => match traced::observe(replay, approved) {
@@ -287,6 +326,8 @@ fn look_closer(
 pub enum Engine {
     /// Complain mode by the manager itself: the kernel logs the calls, the audit socket brings the records.
     Log,
+    /// Complain mode by seccomp user notifications, inside the unit.
+    Notify,
     /// The unit's commands run under strace.
     Strace,
     /// unitfix runs the commands itself under a filter that raises seccomp user notifications.
@@ -299,6 +340,7 @@ impl Engine {
     pub fn name(self) -> &'static str {
         match self {
             Engine::Log => "log",
+            Engine::Notify => "notify",
             Engine::Strace => "strace",
             Engine::Local => "local",
         }
@@ -331,6 +373,11 @@ pub struct Observation {
     /// What had to be relaxed of the settings beside `SystemCallFilter=` for the unit to work, and was in the last run;
     /// nothing: what they deny could not be seen.
     pub settings: Option<Relaxations>,
+    /// Of a watch over a working period: the denials by program and call, with how often and when each was seen.
+    pub counted: Vec<Sighting>,
+    /// Of such a watch: calls that came only after the time for which a replay watches, so that none would show
+    /// anything of them.
+    pub late: BTreeSet<Call>,
 }
 
 impl Observation {
@@ -348,7 +395,15 @@ impl Observation {
             notes: Vec::new(),
             log: Vec::new(),
             settings: None,
+            counted: Vec::new(),
+            late: BTreeSet::new(),
         }
+    }
+
+    /// The denials by program and call, the most frequent first.
+    #[must_use]
+    pub fn sightings(&self) -> Vec<Sighting> {
+        if self.counted.is_empty() { summary(&self.denials) } else { self.counted.clone() }
     }
 
     /// Whether the unit works, by its state and the user's check.

@@ -35,7 +35,7 @@ pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observatio
 
 fn once(replay: &Replay, relaxed: &Relaxations, approved: &Approval) -> Result<Observation, ReplayError> {
     let strace = possible(replay.unit)?;
-    let folder = Folder::make(replay.unit)?;
+    let folder = Folder::for_strace(replay.unit)?;
     let unwinder = replay.blame.then(|| blame::traced::unwinder(&strace)).flatten();
     let injected = Injected { relaxed, refused: &BTreeMap::new(), stacks: unwinder.is_some() };
     let (text, programs) = drop_in(replay.unit, replay.policy, &strace, &folder.0, &injected);
@@ -71,7 +71,7 @@ impl Refusing {
         refused: &BTreeMap<String, u16>,
     ) -> Result<Self, ReplayError> {
         let strace = possible(replay.unit)?;
-        let folder = Folder::make(replay.unit)?;
+        let folder = Folder::for_strace(replay.unit)?;
         let injected = Injected { relaxed: &Relaxations::default(), refused, stacks: false };
         let (wrapped, programs) = drop_in(replay.unit, replay.policy, &strace, &folder.0, &injected);
         Ok(Refusing { folder, programs, text: format!("{lines}\n{wrapped}") })
@@ -155,12 +155,13 @@ pub(super) fn prints_stacks(unit: &Unit) -> Result<(), ReplayError> {
     unwinder.map(drop).ok_or_else(|| ReplayError::NoStrace(without.to_owned()))
 }
 
-/// Where strace's output goes.
+/// Where strace's output goes, and the filters of the `notify` engine are.
 const FOLDERS: &str = "/run/unitfix/trace";
 
 /// Where the folders of a unit's replays are.
 pub(super) fn folders(unit: &UnitName) -> PathBuf {
-    Path::new(FOLDERS).join(unit.as_str())
+    // as a word of a unit file and of a command line that needs no quotes; no unit's name has a `+`
+    Path::new(FOLDERS).join(unit.as_str().replace('\\', "+5c").replace(':', "+3a"))
 }
 
 /// Take away the folders that a run which was killed left behind. Only for who holds the unit's lock.
@@ -171,21 +172,24 @@ pub(super) fn clean_up(unit: &UnitName) {
 /// So much may be written there, in bytes: it is memory, and a call in a hot loop would fill it.
 const TRACE_MAX: u64 = 64 << 20;
 
-/// A folder in which strace can write whatever user it runs as. Gone when dropped.
-struct Folder(PathBuf);
+/// A folder of one replay. Gone when dropped.
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn make(unit: &Unit) -> Result<Self, ReplayError> {
-        let make = || -> io::Result<PathBuf> {
-            let folders = folders(&unit.name);
-            own_folder(&folders)?;
-            let path = tempfile::Builder::new().prefix("run-").tempdir_in(&folders)?.keep();
-            // where strace runs as root, nobody else may put a link in its way
-            let mode = if runs_as_another(unit) { 0o1733 } else { 0o700 };
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
-            Ok(path)
-        };
-        make().map(Folder).map_err(ReplayError::Trace)
+    /// One of this mode.
+    pub(super) fn make(unit: &Unit, mode: u32) -> io::Result<Self> {
+        let folders = folders(&unit.name);
+        own_folder(&folders)?;
+        let folder = Folder(tempfile::Builder::new().prefix("run-").tempdir_in(&folders)?.keep());
+        std::fs::set_permissions(&folder.0, std::fs::Permissions::from_mode(mode))?;
+        Ok(folder)
+    }
+
+    /// One in which strace can write whatever user it runs as.
+    fn for_strace(unit: &Unit) -> Result<Self, ReplayError> {
+        // where strace runs as root, nobody else may put a link in its way
+        let mode = if runs_as_another(unit) { 0o1733 } else { 0o700 };
+        Self::make(unit, mode).map_err(ReplayError::Trace)
     }
 
     fn is_full(&self) -> bool {
@@ -334,7 +338,7 @@ fn restricted(restriction: &Restriction) -> impl Iterator<Item = &str> {
 }
 
 /// Settings that give a unit file systems of its own, in which the folder has to be brought in.
-fn has_mount_namespace(unit: &Unit) -> bool {
+pub(super) fn has_mount_namespace(unit: &Unit) -> bool {
     const SETTINGS: [&str; 24] = [
         "BindPaths",
         "BindReadOnlyPaths",
@@ -370,7 +374,7 @@ fn implies_no_new_privileges(unit: &Unit) -> bool {
 }
 
 /// Whether a unit runs as another user than root.
-fn runs_as_another(unit: &Unit) -> bool {
+pub(super) fn runs_as_another(unit: &Unit) -> bool {
     unit.flag("DynamicUser") || unit.text("User").is_some_and(|user| user != "root" && user != "0")
 }
 

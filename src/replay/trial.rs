@@ -72,8 +72,7 @@ impl<'a> Trials<'a> {
                 Err(other) => return Err(other),
             }
         }
-        let socket = AuditSocket::open(&replay.proc_root)
-            .and_then(|mut socket| socket.check(&replay.proc_root).map(|()| socket));
+        let socket = AuditSocket::listen(&replay.proc_root);
         let watched = self.amend(replay, trial.text)?.run(replay.watch())?;
         let began = watched.began;
         let mut observation = Observation::of(Engine::Log, watched);

@@ -13,6 +13,7 @@ mod scan;
 pub use blame::PackageRow;
 pub use message::{CommitMessage, author};
 pub use people::People;
+pub(crate) use people::who;
 pub use policy::{Asked, Lint, PolicyPage, parse_call};
 pub use repair::{CandidateRow, Look, RepairRow};
 pub use scan::{Forbids, NobodysRow, Part, ReadRow, ScanReport, ScannedUnit};

@@ -34,7 +34,7 @@ pub fn paragraph(text: &str) {
 }
 
 /// A text with everything escaped that is not just shown, but for colours where there may be some.
-fn harmless(text: &str, coloured: bool) -> Cow<'_, str> {
+pub(crate) fn harmless(text: &str, coloured: bool) -> Cow<'_, str> {
     if !text.chars().any(disturbs) {
         return text.into();
     }

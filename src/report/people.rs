@@ -115,7 +115,7 @@ impl People {
     }
 
     /// A time of day; with the date, where it is not today's.
-    pub(super) fn time(&self, microseconds: u64) -> String {
+    pub(crate) fn time(&self, microseconds: u64) -> String {
         let Some(time) = i64::try_from(microseconds).ok().and_then(|t| Timestamp::from_microsecond(t).ok())
         else {
             return "an unknown time".to_owned();
@@ -124,6 +124,13 @@ impl People {
         let today = Timestamp::now().to_zoned_datetime(self.zone.clone()).date();
         let format = if time.date() == today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
         time.strftime(format).to_string()
+    }
+
+    /// A time of day, without its date.
+    pub(crate) fn clock(&self, microseconds: u64) -> String {
+        let time = i64::try_from(microseconds).ok().and_then(|t| Timestamp::from_microsecond(t).ok());
+        let shown = |t: Timestamp| t.to_zoned_datetime(self.zone.clone()).strftime("%H:%M:%S").to_string();
+        time.map(shown).unwrap_or_default()
     }
 
     /// What the replay saw, as the end of the line that announced it.
@@ -161,7 +168,7 @@ impl People {
 }
 
 /// The process, and whose child it is.
-pub(super) fn who(row: &DenialRow) -> String {
+pub(crate) fn who(row: &DenialRow) -> String {
     let comm = row.program.to_string();
     if let Some(inner) = crate::evidence::Process::before_exec(&comm) {
         return format!("systemd itself, before {inner} began");

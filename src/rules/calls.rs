@@ -4,21 +4,13 @@
 use super::names::{ErrnoName, Words};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
-const CALLS: [&str; 11] = [
-    include_str!("../../rules/calls/descriptors.yaml"),
-    include_str!("../../rules/calls/files.yaml"),
-    include_str!("../../rules/calls/identity.yaml"),
-    include_str!("../../rules/calls/ipc.yaml"),
-    include_str!("../../rules/calls/memory.yaml"),
-    include_str!("../../rules/calls/network.yaml"),
-    include_str!("../../rules/calls/obsolete.yaml"),
-    include_str!("../../rules/calls/processes.yaml"),
-    include_str!("../../rules/calls/signals.yaml"),
-    include_str!("../../rules/calls/system.yaml"),
-    include_str!("../../rules/calls/time.yaml"),
-];
+// CALLS: the name of every call, in order, and the JSON of what is known of it
+include!(concat!(env!("OUT_DIR"), "/calls.rs"));
+
+/// What was read of them.
+static WORDS: [OnceLock<CallWords>; CALLS.len()] = [const { OnceLock::new() }; CALLS.len()];
 
 /// What is known of one call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -50,20 +42,17 @@ impl CallWords {
     }
 }
 
-static WORDS: LazyLock<BTreeMap<String, CallWords>> = LazyLock::new(|| {
-    let files = CALLS.iter().filter_map(|text| serde_yaml::from_str(text).ok());
-    files.flat_map(|file: BTreeMap<String, CallWords>| file).collect()
-});
-
 /// What is known of a call.
 #[must_use]
 pub(super) fn built_in(name: &str) -> Option<&'static CallWords> {
-    WORDS.get(name)
+    let at = CALLS.binary_search_by_key(&name, |(call, _)| call).ok()?;
+    let (_, json) = CALLS.get(at)?;
+    WORDS.get(at).map(|words| words.get_or_init(|| super::compiled::read(json)))
 }
 
 /// The names of all calls of which something is known.
 pub fn calls() -> impl Iterator<Item = &'static str> {
-    WORDS.keys().map(String::as_str)
+    CALLS.iter().map(|(name, _)| *name)
 }
 
 #[cfg(test)]
@@ -74,16 +63,23 @@ mod tests {
 
     use crate::rules::tests::every_call;
 
+    fn words() -> impl Iterator<Item = (&'static str, &'static CallWords)> {
+        calls().map(|name| (name, built_in(name).unwrap()))
+    }
+
     #[test]
-    fn every_file_can_be_read_and_no_call_is_in_two() {
-        let files = CALLS.map(|text| serde_yaml::from_str::<BTreeMap<String, CallWords>>(text).unwrap());
-        assert_eq!(files.iter().map(BTreeMap::len).sum::<usize>(), WORDS.len());
+    fn every_entry_can_be_read_and_they_are_in_order() {
+        for (name, json) in &CALLS {
+            let read: CallWords = serde_json::from_str(json).unwrap();
+            assert_eq!(built_in(name), Some(&read));
+        }
+        assert!(CALLS.is_sorted_by(|a, b| a.0 < b.0));
     }
 
     #[test]
     fn every_call_of_every_group_is_described_and_no_other() {
         let calls = every_call();
-        let described: BTreeSet<String> = WORDS.keys().cloned().collect();
+        let described: BTreeSet<String> = super::calls().map(str::to_owned).collect();
         assert_eq!(described.symmetric_difference(&calls).collect::<Vec<_>>(), Vec::<&String>::new());
     }
 
@@ -100,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_a_call_does_is_a_plain_sentence() {
-        for (name, words) in WORDS.iter() {
+        for (name, words) in words() {
             let verb = words.does.split(|c: char| !c.is_alphabetic()).next().unwrap();
             assert!(verb.ends_with('s') || words.does.starts_with("nothing"), "{name}: {}", words.does);
             let lower = |text: &str| text.starts_with(|c: char| c.is_lowercase());
@@ -116,7 +112,7 @@ mod tests {
 
     #[test]
     fn manual_pages_have_a_section() {
-        for (name, words) in WORDS.iter() {
+        for (name, words) in words() {
             let page = words.man(name);
             let section = |page: &str| page.contains("(2)") || page.contains("(3)");
             assert!(page.as_deref().is_none_or(section), "{name}: {page:?}");
@@ -129,7 +125,7 @@ mod tests {
 
     #[test]
     fn calls_that_break_services_have_their_callers() {
-        let callers = WORDS.values().filter(|words| !words.callers.is_empty()).count();
+        let callers = words().filter(|(_, words)| !words.callers.is_empty()).count();
         assert!(callers >= 80, "{callers}");
         // from the reports of units that broke
         for name in [

@@ -2,6 +2,7 @@
 //! and on which errnos programs do without. From rules/, and from `/etc/unitfix/rules.d`.
 
 mod calls;
+pub(crate) mod compiled;
 mod families;
 mod names;
 mod place;
@@ -17,6 +18,7 @@ pub use user::{FOLDER, RulesError};
 use crate::policy::{ENOSYS, EPERM};
 use crate::root::Root;
 use crate::syscalls::{Arch, Groups};
+use compiled::compiled;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -42,10 +44,8 @@ pub struct Power {
 }
 
 // the rules are part of the program, and tests read them
-static FAMILIES: LazyLock<Vec<Family>> =
-    LazyLock::new(|| serde_yaml::from_str(include_str!("../../rules/families.yaml")).unwrap_or_default());
-static RISK: LazyLock<Vec<RiskRule>> =
-    LazyLock::new(|| serde_yaml::from_str(include_str!("../../rules/risk.yaml")).unwrap_or_default());
+static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| compiled::read(compiled!("families")));
+static RISK: LazyLock<Vec<RiskRule>> = LazyLock::new(|| compiled::read(compiled!("risk")));
 
 /// Whether the bytes of a file are rules; `path` is for what is said.
 pub fn check(path: &Path, bytes: &[u8]) -> Result<(), RulesError> {

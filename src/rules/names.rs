@@ -23,7 +23,7 @@ static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
 
 fn is_call(name: &str) -> bool {
     !name.starts_with('@')
-        && (KNOWN.contains(name) || Arch::ALL.iter().any(|arch| arch.number(name).is_some()))
+        && (Arch::ALL.iter().any(|arch| arch.number(name).is_some()) || KNOWN.contains(name)) // the cheap one first
 }
 
 thread_local! {

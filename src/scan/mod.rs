@@ -44,7 +44,7 @@ pub fn scan(options: &Scan, interrupt: &Interrupt) -> Result<ScanReport, Failure
     let mut bar = Bar::new();
     let read =
         files::read(&inputs.all, interrupt, &mut |progress| bar.show(progress), &mut |origin, said| {
-            tally.take(origin, said)
+            tally.take(origin, said);
         });
     bar.end();
 

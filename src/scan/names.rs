@@ -22,7 +22,7 @@ pub(super) struct Full;
 #[derive(Default)]
 pub(super) struct Names {
     numbers: HashMap<Untrusted, Name>,
-    names: Vec<Untrusted>,
+    in_order: Vec<Untrusted>,
     bytes: usize,
 }
 
@@ -33,12 +33,12 @@ impl Names {
             return Ok(*number);
         }
         let bytes = self.bytes + name.bytes().len();
-        if self.names.len() >= NAMES_MAX || bytes > BYTES_MAX {
+        if self.in_order.len() >= NAMES_MAX || bytes > BYTES_MAX {
             return Err(Full);
         }
-        let number = Name(u32::try_from(self.names.len()).map_err(|_| Full)?);
+        let number = Name(u32::try_from(self.in_order.len()).map_err(|_| Full)?);
         self.bytes = bytes;
-        self.names.push(name.clone());
+        self.in_order.push(name.clone());
         self.numbers.insert(name.clone(), number);
         Ok(number)
     }
@@ -50,7 +50,7 @@ impl Names {
 
     /// The name with a number.
     pub(super) fn name(&self, number: Name) -> Untrusted {
-        usize::try_from(number.0).ok().and_then(|at| self.names.get(at)).cloned().unwrap_or_default()
+        usize::try_from(number.0).ok().and_then(|at| self.in_order.get(at)).cloned().unwrap_or_default()
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
         for number in 0..2000 {
             let _ = names.number(&Untrusted::new(format!("/{number:04095}")));
         }
-        assert!(names.bytes <= BYTES_MAX && names.names.len() > 1000);
+        assert!(names.bytes <= BYTES_MAX && names.in_order.len() > 1000);
         assert_eq!(names.number(&Untrusted::new(format!("/{:04095}", 5000))), Err(Full));
         assert_eq!(names.number(&Untrusted::new("a")), Ok(first));
     }

@@ -19,7 +19,7 @@ pub(super) struct Bar {
     begun: Instant,
     /// So far, nothing was asked and shown.
     looked_at: u64,
-    bar: Option<ProgressBar>,
+    shown: Option<ProgressBar>,
     on_terminal: bool,
 }
 
@@ -27,7 +27,7 @@ impl Bar {
     /// Nothing is shown yet.
     pub(super) fn new() -> Self {
         let on_terminal = std::io::stderr().is_terminal();
-        Bar { begun: Instant::now(), looked_at: 0, bar: None, on_terminal }
+        Bar { begun: Instant::now(), looked_at: 0, shown: None, on_terminal }
     }
 
     /// It came so far.
@@ -36,10 +36,10 @@ impl Bar {
             return;
         }
         self.looked_at = progress.bytes;
-        if self.bar.is_none() && self.begun.elapsed() >= SOON {
-            self.bar = Some(bar(progress));
+        if self.shown.is_none() && self.begun.elapsed() >= SOON {
+            self.shown = Some(bar(progress));
         }
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.shown {
             bar.set_position(progress.bytes);
             bar.set_message(format!("{} records", HumanCount(progress.records)));
         }
@@ -47,7 +47,7 @@ impl Bar {
 
     /// It is read.
     pub(super) fn end(self) {
-        if let Some(bar) = self.bar {
+        if let Some(bar) = self.shown {
             bar.finish_and_clear();
         }
     }
@@ -82,6 +82,6 @@ mod tests {
     fn nothing_is_shown_where_nobody_looks() {
         let mut bar = Bar { on_terminal: false, ..Bar::new() };
         bar.show(&Progress { bytes: u64::MAX, total: None, records: 1 });
-        assert!(bar.bar.is_none());
+        assert!(bar.shown.is_none());
     }
 }

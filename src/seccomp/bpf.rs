@@ -75,6 +75,40 @@ fn compile_for(policy: &Policy, denied: OnDenied, archs: &[Arch]) -> Vec<sock_fi
     program
 }
 
+/// A program that also raises a notification of a number, on every architecture, whatever else it says.
+#[must_use]
+pub fn with_notified(number: u32, program: Vec<sock_filter>) -> Vec<sock_filter> {
+    let first =
+        [load(OFFSET_NUMBER), jump(libc::BPF_JEQ, number, 0, 1), answer(libc::SECCOMP_RET_USER_NOTIF)];
+    first.into_iter().chain(program).collect()
+}
+
+/// The program as bytes: instruction by instruction, as `struct sock_filter` of linux/filter.h is laid out.
+#[must_use]
+pub fn to_bytes(program: &[sock_filter]) -> Vec<u8> {
+    let one = |i: &sock_filter| {
+        let mut out = [0; 8];
+        out[..2].copy_from_slice(&i.code.to_ne_bytes());
+        (out[2], out[3]) = (i.jt, i.jf);
+        out[4..].copy_from_slice(&i.k.to_ne_bytes());
+        out
+    };
+    program.iter().flat_map(one).collect()
+}
+
+/// A program from its bytes; nothing: they are none.
+#[must_use]
+pub fn from_bytes(bytes: &[u8]) -> Option<Vec<sock_filter>> {
+    let (instructions, []) = bytes.as_chunks::<8>() else { return None };
+    let one = |&[c0, c1, jt, jf, k0, k1, k2, k3]: &[u8; 8]| sock_filter {
+        code: u16::from_ne_bytes([c0, c1]),
+        jt,
+        jf,
+        k: u32::from_ne_bytes([k0, k1, k2, k3]),
+    };
+    Some(instructions.iter().map(one).collect())
+}
+
 /// A program that lets every call pass and has the kernel log one, by its native number.
 #[must_use]
 pub fn log_only(number: i64) -> Vec<sock_filter> {
@@ -281,6 +315,25 @@ mod tests {
         out.sort_unstable();
         out.dedup();
         out
+    }
+
+    #[test]
+    fn a_number_is_notified_whatever_the_policy_says() {
+        let policy = policy(POLICIES[3], 252);
+        let plain = compile_for(&policy, OnDenied::Notify, &Arch::ALL);
+        let program = with_notified(0x0075_6678, plain.clone());
+        for arch in Arch::ALL.map(Arch::audit) {
+            let said = run(&program, arch, 0x0075_6678, &[0; 6]);
+            assert_eq!(said, libc::SECCOMP_RET_USER_NOTIF, "{arch:#x}");
+            for number in 0..500 {
+                let [with, without] = [&program, &plain].map(|p| run(p, arch, number, &[0; 6]));
+                assert_eq!(with, without, "{arch:#x} {number}");
+            }
+        }
+        let bytes = to_bytes(&program);
+        assert_eq!(to_bytes(&from_bytes(&bytes).unwrap()), bytes);
+        assert_eq!(bytes[..8], [0x20, 0, 0, 0, 0, 0, 0, 0], "BPF_LD|BPF_W|BPF_ABS of the number");
+        assert!(from_bytes(&bytes[1..]).is_none());
     }
 
     #[test]

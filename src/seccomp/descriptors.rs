@@ -3,10 +3,10 @@
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal};
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 /// Receive one byte and the descriptor that may come with it. No byte: the other end is closed.
@@ -29,6 +29,16 @@ pub fn receive_with_fd(socket: &UnixStream) -> io::Result<Option<(u8, Option<Own
 pub fn open_process(pid: Pid) -> Result<OwnedFd, Errno> {
     let pid = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(Errno::ESRCH)?;
     pidfd_open(pid, PidfdFlags::empty()).map_err(errno)
+}
+
+/// A copy of a descriptor of another process, by its number there. It needs what ptrace(2) needs.
+pub fn take(process: &OwnedFd, number: RawFd) -> Result<OwnedFd, Errno> {
+    pidfd_getfd(process, number, PidfdGetfdFlags::empty()).map_err(errno)
+}
+
+/// End a process at once. It may be gone already.
+pub fn end_process(process: &OwnedFd) {
+    let _gone = pidfd_send_signal(process, Signal::KILL);
 }
 
 /// The scheduling priority of this process.

@@ -5,8 +5,9 @@ use super::{Failure, Judged};
 use crate::finding::{Code, Finding};
 use crate::manager::{Manager, ManagerError, SystemManager, UnitStatus};
 use crate::root::Root;
-use crate::syscalls::Groups;
+use crate::syscalls::{Groups, RULES_OF};
 use crate::unit::{Examined, LoadState, Unit, UnitName};
+use std::cell::OnceCell;
 use std::path::Path;
 
 /// Where a unit is looked for, and by whose rules it is read.
@@ -32,6 +33,19 @@ pub fn groups_at(place: &Whereabouts) -> Result<Groups, Failure> {
     };
     let groups = Groups::from_rules(version.unwrap_or_else(Groups::newest_version));
     groups.map_err(|error| Failure::System(error.to_string()))
+}
+
+/// The same for who explains and judges nothing: nothing is spawned where the groups of just the installed version come
+/// with unitfix.
+pub fn groups_to_explain(place: &Whereabouts) -> Result<Groups, Failure> {
+    let installed = || super::rooted::version_below(&Root::default());
+    match (&place.root, place.systemd) {
+        (None, None) => {
+            let systemd = installed().filter(|version| RULES_OF.contains(version));
+            groups_at(&Whereabouts { root: None, systemd })
+        }
+        _ => groups_at(place),
+    }
 }
 
 /// A unit as far as it could be loaded, judged.
@@ -67,47 +81,90 @@ impl Inspected {
     }
 }
 
-/// Load a unit by name, or a unit file by its path (with a slash), and judge it.
-///
-/// With a running manager its own list of files and its own groups count; `--root` and `--systemd` do without one.
-pub fn inspect(asked: &str, place: &Whereabouts) -> Result<Inspected, Failure> {
-    if asked.contains('/') {
-        if !Path::new(asked).exists() {
-            return Err(Failure::Usage(format!("there is no file {asked}")));
-        }
-        let groups = groups_at(place)?;
-        let Examined { state, unit } =
-            Unit::at_path(Path::new(asked), groups.systemd).map_err(load_failure)?;
-        let name = unit.name.clone();
-        return Ok(Inspected { state, judged: Judged::of(unit, groups), name });
+/// Looks at units, one after the other: what they have in common is asked for once.
+pub struct Inspector {
+    place: Whereabouts,
+    /// Whether there is a service manager, which is not asked where it does not matter.
+    manager: OnceCell<Result<SystemManager, ManagerError>>,
+    /// The groups, without the manager or of its version, and what is wrong with them.
+    groups: OnceCell<(Groups, Vec<Finding>)>,
+}
+
+impl Inspector {
+    /// One that has asked nothing yet.
+    #[must_use]
+    pub fn new(place: Whereabouts) -> Self {
+        Inspector { place, manager: OnceCell::new(), groups: OnceCell::new() }
     }
-    let name = UnitName::parse(asked).map_err(|e| Failure::Usage(e.to_string()))?;
-    if place.root.is_some() || place.systemd.is_some() {
-        return of_files(name, place);
-    }
-    match SystemManager::connect() {
-        Ok(manager) => of_manager(&manager, name),
-        Err(error @ ManagerError::Unreachable(_)) => {
-            let mut inspected = of_files(name, place)?;
-            let message = format!("{error}: judged by the files below / alone");
-            inspected.judged.unit.findings.push(Finding::note(Code::NoManager, message, None));
-            Ok(inspected)
+
+    /// Load a unit by name, or a unit file by its path (with a slash), and judge it.
+    ///
+    /// With a running manager its own list of files and its own groups count; `--root` and `--systemd` do without one.
+    pub fn inspect(&self, asked: &str) -> Result<Inspected, Failure> {
+        if asked.contains('/') {
+            if !Path::new(asked).exists() {
+                return Err(Failure::Usage(format!("there is no file {asked}")));
+            }
+            let groups = self.groups(|| Ok((groups_at(&self.place)?, Vec::new())))?.0;
+            let Examined { state, unit } =
+                Unit::at_path(Path::new(asked), groups.systemd).map_err(load_failure)?;
+            let name = unit.name.clone();
+            return Ok(Inspected { state, judged: Judged::of(unit, groups), name });
         }
-        Err(other) => Err(failure(other)),
+        let name = UnitName::parse(asked).map_err(|e| Failure::Usage(e.to_string()))?;
+        if self.place.root.is_some() || self.place.systemd.is_some() {
+            return self.of_files(name);
+        }
+        match self.manager.get_or_init(SystemManager::connect) {
+            Ok(manager) => self.of_manager(manager, name),
+            Err(error @ ManagerError::Unreachable(_)) => {
+                let mut inspected = self.of_files(name)?;
+                let message = format!("{error}: judged by the files below / alone");
+                inspected.judged.unit.findings.push(Finding::note(Code::NoManager, message, None));
+                Ok(inspected)
+            }
+            Err(other) => Err(Failure::System(other.to_string())),
+        }
+    }
+
+    fn groups(
+        &self,
+        ask: impl FnOnce() -> Result<(Groups, Vec<Finding>), Failure>,
+    ) -> Result<(Groups, Vec<Finding>), Failure> {
+        if let Some(known) = self.groups.get() {
+            return Ok(known.clone());
+        }
+        let known = ask()?;
+        Ok(self.groups.get_or_init(|| known).clone())
+    }
+
+    /// Without a service manager.
+    fn of_files(&self, name: UnitName) -> Result<Inspected, Failure> {
+        let groups = self.groups(|| Ok((groups_at(&self.place)?, Vec::new())))?.0;
+        let root = self.place.root.clone().unwrap_or_default();
+        let Examined { state, unit } = Unit::examine(&root, &name, groups.systemd);
+        Ok(Inspected { state, judged: Judged::of(unit, groups), name })
+    }
+
+    fn of_manager(&self, manager: &dyn Manager, name: UnitName) -> Result<Inspected, Failure> {
+        let status: UnitStatus = manager.status(&name).map_err(failure)?;
+        let version = manager.version().map_err(failure)?;
+        let (groups, findings) = self.groups(|| {
+            let mut findings = Vec::new();
+            Ok((groups(version, &mut findings)?, findings))
+        })?;
+        of_manager(&status, name, groups, findings)
     }
 }
 
-/// Without a service manager.
-fn of_files(name: UnitName, place: &Whereabouts) -> Result<Inspected, Failure> {
-    let groups = groups_at(place)?;
-    let root = place.root.clone().unwrap_or_default();
-    let Examined { state, unit } = Unit::examine(&root, &name, groups.systemd);
-    Ok(Inspected { state, judged: Judged::of(unit, groups), name })
-}
-
-fn of_manager(manager: &dyn Manager, name: UnitName) -> Result<Inspected, Failure> {
-    let status: UnitStatus = manager.status(&name).map_err(failure)?;
-    let version = manager.version().map_err(failure)?;
+/// A unit as a manager says that it is.
+fn of_manager(
+    status: &UnitStatus,
+    name: UnitName,
+    groups: Groups,
+    findings: Vec<Finding>,
+) -> Result<Inspected, Failure> {
+    let version = groups.systemd;
     let loaded = status.load_state == "loaded";
     let Examined { state, mut unit } = match &status.fragment {
         Some(fragment) if loaded => {
@@ -115,12 +172,12 @@ fn of_manager(manager: &dyn Manager, name: UnitName) -> Result<Inspected, Failur
             let unit = managed::load(real, fragment, &status.drop_ins, version).map_err(load_failure)?;
             Examined { state: LoadState::Loaded, unit }
         }
-        _ => not_loaded(&name, &status, version),
+        _ => not_loaded(&name, status, version),
     };
-    let groups = groups(version, &mut unit.findings)?;
+    unit.findings.extend(findings);
     let mut judged = Judged::of(unit, groups);
     if loaded {
-        adopt(&mut judged, &status);
+        adopt(&mut judged, status);
     }
     if status.needs_reload {
         let message = "the files were changed since systemd read them, and it still enforces the former ones: \

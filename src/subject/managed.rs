@@ -85,7 +85,41 @@ impl<'a> ManagedUnit<'a> {
         Ok(ManagedUnit { manager, judged, status, options, lock, programs: RefCell::default() })
     }
 
-    fn replay<'b>(&'b self, policy: &'b Policy, relax_architectures: bool) -> Replay<'b> {
+    /// How it stands from now on counts.
+    pub(super) fn look_again(&mut self) -> Result<(), Failure> {
+        self.status = self.manager.status(&self.judged.unit.name).map_err(failure)?;
+        Ok(())
+    }
+
+    /// Whether this run may change anything of it.
+    pub(super) fn may_be_changed(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Whether one of these calls was of an architecture that it does not let in.
+    pub(super) fn makes_foreign_calls(&self, seen: &[Denial]) -> bool {
+        seen.iter().any(|d| matches!(self.judged.policy.decide(d.call).because, Because::Architecture(_)))
+    }
+
+    /// What a replay gave, with what this unit has to say to it; it is left as it was found.
+    pub(super) fn observed(&self, result: Result<Observation, ReplayError>) -> Result<Observation, Failure> {
+        if result.is_err() && !self.options.interrupt.raised() {
+            let _ = self.leave(); // the first error is the one to tell
+        }
+        if self.options.interrupt.raised() {
+            self.leave()?;
+            return Err(Failure::Interrupted);
+        }
+        let mut observation = result.map_err(replay_failure)?;
+        let programs = observation.denials.iter().filter_map(|d| d.process.exe.clone());
+        self.programs.borrow_mut().extend(programs);
+        if !observation.outcome.healthy() {
+            observation.log = gather::last_lines(&self.judged.unit.name, 5);
+        }
+        Ok(observation)
+    }
+
+    pub(super) fn replay<'b>(&'b self, policy: &'b Policy, relax_architectures: bool) -> Replay<'b> {
         Replay {
             manager: self.manager,
             unit: &self.judged.unit,
@@ -206,7 +240,7 @@ pub(super) fn session_failure(error: SessionError) -> Failure {
     }
 }
 
-fn replay_failure(error: ReplayError) -> Failure {
+pub(super) fn replay_failure(error: ReplayError) -> Failure {
     match error {
         ReplayError::Manager(error) | ReplayError::Session(SessionError::Manager(error)) => failure(error),
         other => Failure::System(format!("no replay: {other}")),
@@ -325,25 +359,8 @@ impl Subject for ManagedUnit<'_> {
         let Some(approved) = approved else {
             return Err(Failure::System("a replay restarts the unit, which nobody agreed to".to_owned()));
         };
-        let foreign = seen
-            .iter()
-            .any(|d| matches!(self.judged.policy.decide(d.call).because, Because::Architecture(_)));
-        let result =
-            crate::replay::observe(&self.replay(&self.judged.policy, foreign), self.options.via, approved);
-        if result.is_err() && !self.options.interrupt.raised() {
-            let _ = self.leave(); // the first error is the one to tell
-        }
-        if self.options.interrupt.raised() {
-            self.leave()?;
-            return Err(Failure::Interrupted);
-        }
-        let mut observation = result.map_err(replay_failure)?;
-        let programs = observation.denials.iter().filter_map(|d| d.process.exe.clone());
-        self.programs.borrow_mut().extend(programs);
-        if !observation.outcome.healthy() {
-            observation.log = gather::last_lines(&self.judged.unit.name, 5);
-        }
-        Ok(observation)
+        let replay = self.replay(&self.judged.policy, self.makes_foreign_calls(seen));
+        self.observed(crate::replay::observe(&replay, self.options.via, approved))
     }
 
     fn bench<'b>(&'b self, approved: Option<&'b Approval>) -> Result<Box<dyn Bench + 'b>, Failure> {
@@ -371,8 +388,7 @@ impl Subject for ManagedUnit<'_> {
     fn put_in_force(&self, candidate: &Candidate, drop_in: &DropIn) -> Result<Verdict, Failure> {
         let amendment = &candidate.amendment;
         let mut policy = self.amended(drop_in);
-        let socket = AuditSocket::open(&self.options.proc_root)
-            .and_then(|mut socket| socket.check(&self.options.proc_root).map(|()| socket));
+        let socket = AuditSocket::listen(&self.options.proc_root);
         self.manager.reload().map_err(failure)?;
         let now = self.manager.status(&self.judged.unit.name).map_err(failure)?;
         if let Some(words) = self.misread(amendment, drop_in, &now) {

@@ -5,9 +5,10 @@ mod inspect;
 pub(crate) mod leftovers;
 mod managed;
 mod rooted;
+mod watched;
 
 pub use file::UnitFile;
-pub use inspect::{Inspected, Whereabouts, groups_at, inspect};
+pub use inspect::{Inspected, Inspector, Whereabouts, groups_at, groups_to_explain};
 pub use managed::{ManagedUnit, SubjectOptions};
 pub use rooted::RootedUnit;
 

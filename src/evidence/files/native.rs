@@ -104,6 +104,9 @@ fn ask_journalctl(reading: &mut Reading, path: &Path) -> Result<(), JournalError
     })
 }
 
+/// The field that an object is, and its value; nothing: it does not matter.
+type Shared = Option<(Name, Vec<u8>)>;
+
 /// Takes the fields that matter out of entries.
 struct Picking {
     file: JournalFile,
@@ -111,7 +114,7 @@ struct Picking {
     text: Vec<u8>,
     picked: Picked,
     /// Objects that were read before, by their place: what many entries have in common.
-    shared: Vec<(u64, Option<(Name, Vec<u8>)>)>,
+    shared: Vec<(u64, Shared)>,
 }
 
 impl Picking {

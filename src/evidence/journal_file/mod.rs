@@ -20,7 +20,7 @@ use window::{Window, number};
 pub(crate) const SIGNATURE: &[u8; 8] = b"LPKSHHRH";
 
 /// The header of the oldest version that is known; what was added since is not needed.
-const HEADER_SIZE: u64 = 208;
+const HEADER_SIZE: usize = 208;
 
 /// journald has the file open for writing, or did not close it (`STATE_ONLINE`).
 const ONLINE: u8 = 1;
@@ -128,7 +128,7 @@ impl JournalFile {
     /// Read the header.
     pub(crate) fn open(file: File) -> Result<Self, Problem> {
         let mut window = Window::new(file)?;
-        let head: [u8; HEADER_SIZE as usize] = window.array(0)?;
+        let head: [u8; HEADER_SIZE] = window.array(0)?;
         if !head.starts_with(SIGNATURE) {
             return Err(Problem::Damaged { at: 0, why: "this is not a journal file" });
         }
@@ -256,7 +256,7 @@ impl JournalFile {
     /// The size of an object, which has to be of this type and to lie in the file.
     fn object(&mut self, at: u64, kind: u8) -> Result<u64, Problem> {
         let damaged = |why| Err(Problem::Damaged { at, why });
-        if at < HEADER_SIZE || !at.is_multiple_of(8) {
+        if at < HEADER_SIZE as u64 || !at.is_multiple_of(8) {
             return damaged("no object begins here");
         }
         let head: [u8; OBJECT_HEADER] = self.window.array(at)?;

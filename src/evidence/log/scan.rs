@@ -33,7 +33,7 @@ pub(in crate::evidence) struct Batch<T> {
 impl Search {
     /// Lines that hold one of these, none of which has an end of line in it.
     pub(in crate::evidence) fn new(holds: &'static [&'static str], line_max: usize) -> Self {
-        Search { holds: holds.iter().map(|text| Finder::new(text)).collect(), begins: None, line_max }
+        Search { holds: holds.iter().map(Finder::new).collect(), begins: None, line_max }
     }
 
     /// And lines that begin so: this is the beginning, with the end of the line before it.

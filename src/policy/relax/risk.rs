@@ -1,6 +1,7 @@
 //! What a word of a setting lets a program do: rules/settings-risk.yaml.
 
 use crate::rules::Tier;
+use crate::rules::compiled::{self, compiled};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -22,9 +23,7 @@ pub(super) struct Rule {
 type Rules = BTreeMap<String, BTreeMap<String, Rule>>;
 
 // the rules are part of the program, and a test reads them
-static RULES: LazyLock<Rules> = LazyLock::new(|| {
-    serde_yaml::from_str(include_str!("../../../rules/settings-risk.yaml")).unwrap_or_default()
-});
+static RULES: LazyLock<Rules> = LazyLock::new(|| compiled::read(compiled!("settings-risk")));
 
 /// What a word of a setting lets a program do. What nobody has described counts as the most.
 pub(super) fn of(setting: &str, word: &str) -> Rule {
@@ -48,7 +47,7 @@ mod tests {
 
     #[test]
     fn every_rule_is_of_a_word_that_can_be_written() {
-        let rules: Rules = serde_yaml::from_str(include_str!("../../../rules/settings-risk.yaml")).unwrap();
+        let rules: Rules = serde_json::from_str(compiled!("settings-risk")).unwrap();
         for (setting, words) in &rules {
             for (word, rule) in words {
                 let known = match setting.as_str() {

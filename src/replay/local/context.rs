@@ -294,7 +294,7 @@ fn invocation_id() -> String {
 }
 
 /// The path of a program, as the manager finds it.
-fn find_program(name: &str) -> Option<String> {
+pub(in crate::replay) fn find_program(name: &str) -> Option<String> {
     let executable =
         |path: &String| nix::unistd::access(path.as_str(), nix::unistd::AccessFlags::X_OK).is_ok();
     if name.contains('/') {

@@ -7,7 +7,8 @@ use crate::policy::Policy;
 use crate::syscalls::Call;
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// More different denials than this tell nothing more, and somebody may be making up names.
@@ -23,12 +24,14 @@ type Seen = (Untrusted, Option<Untrusted>, Call, Effect, LookedAt);
 
 /// The denials of a replay: one for each program and call.
 #[derive(Default)]
-pub(super) struct Denials {
-    pub(super) all: Vec<Denial>,
+pub(in crate::replay) struct Denials {
+    pub(in crate::replay) all: Vec<Denial>,
     /// Some were left out.
-    pub(super) lossy: bool,
-    /// Where our own program is, which is no program of the unit.
-    launcher: PathBuf,
+    pub(in crate::replay) lossy: bool,
+    /// The device and inode of our own program, which is no program of the unit.
+    launcher: Option<(u64, u64)>,
+    /// Who begins the processes of the unit, and is not shown as the parent of one.
+    manager: u32,
     /// The programs that were unwound, where stacks are wanted.
     blame: Option<blame::Known>,
     callers: HashSet<(u32, Vec<u8>, Call, LookedAt)>,
@@ -36,17 +39,24 @@ pub(super) struct Denials {
 }
 
 impl Denials {
-    pub(super) fn new(launcher: PathBuf, blame: bool) -> Self {
-        Denials { launcher, blame: blame.then(blame::Known::default), ..Denials::default() }
+    /// `launcher` is the device and inode of unitfix's own program, `manager` the process that begins those of the unit.
+    pub(in crate::replay) fn new(launcher: Option<(u64, u64)>, manager: u32, blame: bool) -> Self {
+        Denials { launcher, manager, blame: blame.then(blame::Known::default), ..Denials::default() }
     }
 
     /// Take one down. `waits` tells whether the caller is still the one that was looked at.
-    pub(super) fn add(&mut self, call: Call, effect: Effect, thread: u32, waits: impl Fn() -> bool) {
+    pub(in crate::replay) fn add(
+        &mut self,
+        call: Call,
+        effect: Effect,
+        thread: u32,
+        waits: impl Fn() -> bool,
+    ) {
         self.keep(call, effect, (Vec::new(), None), thread, &waits);
     }
 
     /// Take one down that another setting than the filter let fail, with the arguments for which it does.
-    pub(super) fn add_of_setting(
+    pub(in crate::replay) fn add_of_setting(
         &mut self,
         policy: &Policy,
         call: Call,
@@ -106,16 +116,20 @@ impl Denials {
     }
 
     /// The process of a thread that waits for an answer.
-    pub(super) fn process_named(&self, thread: u32) -> Process {
+    pub(in crate::replay) fn process_named(&self, thread: u32) -> Process {
         self.process(thread, &comm(thread).unwrap_or_default())
     }
 
     fn process(&self, thread: u32, comm: &[u8]) -> Process {
         let exe = std::fs::read_link(format!("/proc/{thread}/exe")).ok();
         // before the exec it is we in the place of the manager's executor
-        let exe = exe.filter(|path| !(comm.starts_with(b"(") && *path == self.launcher));
-        // we stand in the place of the manager, which nobody wants to read of
-        let parent = status(thread, "PPid:").filter(|parent| *parent != std::process::id());
+        let own = || {
+            self.launcher.is_some()
+                && identity(&PathBuf::from(format!("/proc/{thread}/exe"))) == self.launcher
+        };
+        let exe = exe.filter(|_| !(comm.starts_with(b"(") && own()));
+        // nobody wants to read of the manager
+        let parent = number_of(thread, "PPid:").filter(|parent| *parent != self.manager);
         Process {
             pid: process_of(thread).unwrap_or(thread),
             comm: Untrusted::new(comm),
@@ -136,12 +150,17 @@ fn comm(thread: u32) -> Option<Vec<u8>> {
 }
 
 /// The process that a thread belongs to.
-pub(super) fn process_of(thread: u32) -> Option<u32> {
-    status(thread, "Tgid:")
+pub(in crate::replay) fn process_of(thread: u32) -> Option<u32> {
+    number_of(thread, "Tgid:")
+}
+
+/// The device and inode of a file, by which a program is known wherever it is seen.
+pub(in crate::replay) fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// A number of `/proc/PID/status`. The name in its first line has its line ends escaped.
-fn status(thread: u32, key: &str) -> Option<u32> {
+pub(in crate::replay) fn number_of(thread: u32, key: &str) -> Option<u32> {
     let status = std::fs::read(format!("/proc/{thread}/status")).ok()?;
     let status = String::from_utf8_lossy(&status);
     status.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()

@@ -206,14 +206,14 @@ fn prepare(spec: &Spec) -> Result<(), Failure> {
     if spec.no_new_privileges {
         prctl::set_no_new_privs().map_err(Failure::new(NO_NEW_PRIVILEGES, "no_new_privs"))?;
     }
-    let name = CString::new(executor_name(&spec.path)).unwrap_or_default();
+    let name = CString::new(executor_name(spec.path.as_bytes())).unwrap_or_default();
     prctl::set_name(&name).map_err(Failure::new(EXCEPTION, "the process's name"))
 }
 
 /// The name that the manager's executor has before it executes the program: the last eight bytes of the
 /// program's, in parentheses (`rename_process_from_path()`).
-fn executor_name(path: &str) -> Vec<u8> {
-    let name = path.rsplit('/').next().unwrap_or_default().as_bytes();
+pub(in crate::replay) fn executor_name(path: &[u8]) -> Vec<u8> {
+    let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
     [b"(", &name[name.len().saturating_sub(8)..], b")"].concat()
 }
 

@@ -7,7 +7,7 @@
 
 mod arguments;
 mod context;
-mod denials;
+pub(super) mod denials;
 mod executable;
 mod launch;
 mod limits;
@@ -16,6 +16,8 @@ mod processes;
 mod service;
 mod supervisor;
 
+pub(super) use context::find_program;
+pub(super) use launch::executor_name;
 pub use launch::{ARGUMENT, launch_main};
 
 use crate::interrupt::Interrupt;

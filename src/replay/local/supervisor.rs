@@ -5,7 +5,7 @@
 //! nobody without privileges would see that a *child* was killed, or that a call failed. A call that the policy
 //! forbids never runs. The kill is SIGKILL rather than SIGSYS: it cannot be caught, and leaves no core dump.
 
-use super::denials::{Denials, process_of};
+use super::denials::{Denials, identity, process_of};
 use super::executable;
 use super::notify::Notify;
 use super::processes::timeout;
@@ -53,9 +53,9 @@ impl<'a> Supervisor<'a> {
         options: &'a Options,
         notify: Option<Notify>,
     ) -> Result<Self, LocalError> {
-        let launcher = std::fs::canonicalize(&options.launcher).unwrap_or_default();
+        let launcher = identity(&options.launcher);
         // what a proof denies is not blamed: it says that the repair does not do
-        let denials = Denials::new(launcher, options.blame && mode == Mode::Record);
+        let denials = Denials::new(launcher, std::process::id(), options.blame && mode == Mode::Record);
         let output = Output::new()?;
         Ok(Supervisor {
             policy,

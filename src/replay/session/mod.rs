@@ -69,6 +69,29 @@ impl<'a> Session<'a> {
         unit: &'a UnitName,
         status: &UnitStatus,
         text: &str,
+        approved: &Approval,
+    ) -> Result<Self, SessionError> {
+        Self::open(manager, unit, status, text, false, approved)
+    }
+
+    /// The same for a working period, in which others start and stop the unit: in the end it is only seen to that it
+    /// does not go on without its filter.
+    pub(crate) fn begin_work(
+        manager: &'a dyn Manager,
+        unit: &'a UnitName,
+        status: &UnitStatus,
+        text: &str,
+        approved: &Approval,
+    ) -> Result<Self, SessionError> {
+        Self::open(manager, unit, status, text, true, approved)
+    }
+
+    fn open(
+        manager: &'a dyn Manager,
+        unit: &'a UnitName,
+        status: &UnitStatus,
+        text: &str,
+        working: bool,
         _approved: &Approval,
     ) -> Result<Self, SessionError> {
         let names = status.drop_ins.iter().filter_map(|p| p.file_name()?.to_str());
@@ -76,7 +99,8 @@ impl<'a> Session<'a> {
         let drop_in = note::runtime_folder(unit).join(file);
         let former = Note::read(unit)?;
         let own_folder = Root::default().kind(&note::runtime_folder(unit)).is_none();
-        let note = Note { drop_in, own_folder, standing: Standing::of(status), since: now_us(), over: false };
+        let (standing, since, over) = (Standing::of(status), now_us(), false);
+        let note = Note { drop_in, own_folder, standing, since, over, working };
         let stopped = former.is_some_and(|former| former.over);
         note.keep(unit)?; // first: what comes is found by it
         let disturbed = Cell::new(false);
@@ -109,6 +133,19 @@ impl<'a> Session<'a> {
         Ok(watched)
     }
 
+    /// Restart the unit, and wait for the job as long as `go_on` holds. A unit may take its time: what becomes of it
+    /// after that is for who watches it.
+    pub(crate) fn restart(&self, go_on: &dyn Fn() -> bool) -> Result<(), ManagerError> {
+        self.still_in_force()?;
+        self.disturbed.set(true);
+        let _ = self.manager.reset_failed(self.unit); // earlier starts do not count against the start limit
+        let go_on = || self.hold() && go_on();
+        match self.manager.restart(self.unit, Patience { limit: None, go_on: &go_on }) {
+            Err(ManagerError::Interrupted) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
     /// Stop the unit; the drop-in stays.
     pub fn stop(&self) -> Result<(), ManagerError> {
         self.still_in_force()?;
@@ -116,7 +153,7 @@ impl<'a> Session<'a> {
     }
 
     /// Give the manager a sign of life, if it is time for one. False: the replay is not in force any more.
-    fn hold(&self) -> bool {
+    pub(crate) fn hold(&self) -> bool {
         self.switch.as_ref().is_none_or(|switch| switch.hold(&self.note.drop_in))
     }
 
@@ -128,7 +165,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn still_in_force(&self) -> Result<(), ManagerError> {
+    /// An error: it is not, and why.
+    pub(crate) fn still_in_force(&self) -> Result<(), ManagerError> {
         self.switch.as_ref().map_or(Ok(()), |switch| switch.hold_now(&self.note.drop_in))
     }
 
@@ -149,8 +187,8 @@ impl<'a> Session<'a> {
     fn try_to_close(&mut self) -> Result<(), SessionError> {
         self.note.take_away()?;
         let mut late = None;
-        if self.disturbed.get() {
-            let back = put_back(self.manager, self.unit, self.note.standing, &self.holding());
+        if let Some(standing) = self.due()? {
+            let back = put_back(self.manager, self.unit, standing, &self.holding());
             match back {
                 // it is on its way, under its own filter: not to be disturbed again
                 Err(error @ ManagerError::Late { .. }) => {
@@ -173,6 +211,18 @@ impl<'a> Session<'a> {
             Note::forget(self.unit)?;
         }
         late.map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+impl Session<'_> {
+    /// To what the unit is put back. Nothing: it was not disturbed, or goes on under its own filter.
+    fn due(&self) -> Result<Option<Standing>, ManagerError> {
+        if !self.note.working {
+            return Ok(self.disturbed.get().then_some(self.note.standing));
+        }
+        let now = self.manager.status(self.unit)?;
+        let touched = self.disturbed.get() || now.began_since(self.note.since);
+        Ok(self.note.due(&now).filter(|_| touched))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::SessionError;
 use crate::change::replace;
-use crate::manager::Standing;
+use crate::manager::{Standing, UnitStatus};
 use crate::root::Root;
 use crate::unit::UnitName;
 use serde::{Deserialize, Serialize};
@@ -27,11 +27,26 @@ pub struct Note {
     /// It was taken away again; the unit, which had failed, is stopped, and owed a start that fails.
     #[serde(default)]
     pub over: bool,
+    /// It is in for a working period, in which others start and stop the unit: what they made of it is how it is to
+    /// stand then, but under its own filter.
+    #[serde(default)]
+    pub working: bool,
 }
 
 impl Note {
     pub(super) fn path(unit: &UnitName) -> PathBuf {
         Path::new(NOTES).join(format!("{unit}.json"))
+    }
+
+    /// To what a unit is put back that stands like this at the end. Nothing: it does not run without its filter.
+    pub(super) fn due(&self, now: &UnitStatus) -> Option<Standing> {
+        match self.standing {
+            standing if !self.working => Some(standing),
+            Standing::Failed => Some(Standing::Failed),
+            _ if now.is_up() => now.began_since(self.since).then_some(Standing::Up),
+            Standing::Up if now.active_state == "failed" => Some(Standing::Up),
+            Standing::Up | Standing::Down => None,
+        }
     }
 
     /// A note as it was kept, or what is wrong with it and where.
@@ -95,4 +110,36 @@ pub fn is_noted(unit: &UnitName) -> bool {
 pub fn sessions() -> io::Result<Vec<String>> {
     let names = Root::default().list(Path::new(NOTES))?;
     Ok(names.iter().filter_map(|n| Some(n.to_str()?.strip_suffix(".json")?.to_owned())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(standing: Standing, working: bool, active_state: &str, activated: u64) -> Option<Standing> {
+        let (drop_in, own_folder, over) = (PathBuf::new(), false, false);
+        let note = Note { drop_in, own_folder, standing, since: 10, over, working };
+        note.due(&UnitStatus { active_state: active_state.to_owned(), activated, ..UnitStatus::default() })
+    }
+
+    #[test]
+    fn after_a_replay_it_stands_as_before() {
+        for standing in [Standing::Up, Standing::Failed, Standing::Down] {
+            for state in ["active", "failed", "inactive"] {
+                assert_eq!(due(standing, false, state, 11), Some(standing));
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_working_period_it_stands_as_others_made_it() {
+        assert_eq!(due(Standing::Up, true, "active", 11), Some(Standing::Up));
+        assert_eq!(due(Standing::Up, true, "active", 9), None, "it was not restarted");
+        assert_eq!(due(Standing::Up, true, "inactive", 11), None, "somebody stopped it");
+        assert_eq!(due(Standing::Up, true, "failed", 11), Some(Standing::Up));
+        assert_eq!(due(Standing::Down, true, "active", 11), Some(Standing::Up), "its timer started it");
+        assert_eq!(due(Standing::Down, true, "inactive", 11), None);
+        assert_eq!(due(Standing::Down, true, "failed", 11), None);
+        assert_eq!(due(Standing::Failed, true, "active", 11), Some(Standing::Failed));
+    }
 }

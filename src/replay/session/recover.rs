@@ -19,7 +19,11 @@ pub fn recover(manager: &dyn Manager, unit: &UnitName) -> Result<Option<String>,
         ));
     }
     note.take_away()?;
-    let restarted = put_right(manager, unit, note.standing, note.since)?;
+    let restarted = if note.working {
+        put_right_after_work(manager, unit, &note)?
+    } else {
+        put_right(manager, unit, note.standing, note.since)?
+    };
     switch::disarm_leftover(manager, unit); // until here the manager would have finished this
     Note::forget(unit)?;
     Ok(Some(format!(
@@ -40,15 +44,31 @@ pub fn put_right(
         return Ok("");
     }
     restore(manager, unit, standing)?;
-    Ok(match standing {
+    Ok(done(standing))
+}
+
+/// The same after a working period, in which others may have started and stopped the unit.
+fn put_right_after_work(
+    manager: &dyn Manager,
+    unit: &UnitName,
+    note: &Note,
+) -> Result<&'static str, ManagerError> {
+    manager.reload()?;
+    let due = note.due(&manager.status(unit)?);
+    due.map_or(Ok(""), |standing| restore(manager, unit, standing).map(|()| done(standing)))
+}
+
+/// What was done to have a unit stand like this, for the end of a sentence.
+fn done(standing: Standing) -> &'static str {
+    match standing {
         Standing::Up => "; the unit was restarted under its own filter",
         Standing::Failed => "; the unit was restarted, to stand as failed as it did",
         Standing::Down => "; the unit was stopped, as it was before",
-    })
+    }
 }
 
 fn stands(status: &UnitStatus, standing: Standing, since: u64) -> bool {
-    let touched = status.activated >= since || status.main_times.0 >= since;
+    let touched = status.began_since(since);
     match standing {
         Standing::Up => !touched,
         Standing::Failed => status.active_state == "failed" && !touched,

@@ -40,7 +40,8 @@ impl<'a> Switch<'a> {
         let _ = manager.stop_timer(&name); // of a run that was killed; refused where there is none
         manager.start_timer(&Timer {
             name: name.clone(),
-            description: format!(
+            description: format!("unitfix goes on with {unit}, which is put back if it does not"),
+            deed: format!(
                 "unitfix: {unit} back under its own system call filter, because the replay of it was killed"
             ),
             delay: LIMIT,
@@ -107,7 +108,11 @@ fn commands(
     let folder = note.drop_in.parent().filter(|_| note.own_folder).map(path);
     let traces = path(&traced::folders(unit));
     // a unit that had failed is killed once more, and so stands as it did
-    let verb = if note.standing == Standing::Down { "stop" } else { "restart" };
+    let verb = match note.standing {
+        _ if note.working => "try-restart", // what somebody has stopped stays so
+        Standing::Down => "stop",
+        Standing::Up | Standing::Failed => "restart",
+    };
     let line = |words: &[&str], of_no_account| (words.iter().map(|w| escaped(w)).collect(), of_no_account);
     let mut lines = vec![line(&[&rm, "--force", "--", &drop_in], false)];
     lines.extend(folder.map(|folder| line(&[&rmdir, "--ignore-fail-on-non-empty", "--", &folder], true)));

@@ -37,6 +37,9 @@ fn read(bytes: &[u8]) -> (Vec<(Origin, Said)>, FilesRead) {
         fault.path = "x".into();
         assert!(!matches!(fault.place, Place::Byte(at) if at > bytes.len() as u64));
     }
+    for (path, _) in &mut read.unread {
+        *path = "x".into();
+    }
     (said, read)
 }
 

@@ -5,11 +5,12 @@ use crate::bed::Bed;
 use super::Case;
 use super::support::{UNIT, assert_repaired, start};
 
-/// Each way of denying, replayed both ways.
+/// Each way of denying, replayed in every way.
 macro_rules! cases {
     ($($name:literal: $text:expr => $expected:expr;)*) => {
         pub const CASES: &[Case] = &[$(
             Case::new(concat!($name, "::log"), |bed| repaired(bed, $text, "log", $expected)),
+            Case::new(concat!($name, "::notify"), |bed| repaired(bed, $text, "notify", $expected)),
             Case::new(concat!($name, "::strace"), |bed| repaired(bed, $text, "strace", $expected)),
         )*];
     };

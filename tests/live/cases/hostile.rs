@@ -225,7 +225,7 @@ fn runtime_folder(bed: &Bed) {
     ] {
         prepare(bed, &format!("rm -rf {folder} /srv/theirs; {}", attack.replace("FOLDER", folder)));
         bed.run(&["systemctl", "daemon-reload"]);
-        for via in ["log", "strace"] {
+        for via in ["log", "notify", "strace"] {
             // the note and the folder of traces are taken away again, with what they are in left
             prepare(
                 bed,

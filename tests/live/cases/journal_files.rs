@@ -25,6 +25,7 @@ fn as_journalctl(bed: &Bed) {
     let mut comms = vec![start_killed(bed, FAILED)];
     bed.run(&["journalctl", "--rotate"]);
     comms.push(start_killed(bed, ACTIVE));
+    bed.exec(&["systemctl", "stop", UNIT]);
     comms.push(start_killed(
         bed,
         &FAILED.replace("setrlimit sleep", "i386 uname").replace("@resources", "uname"),
@@ -47,7 +48,9 @@ fn as_journalctl(bed: &Bed) {
 
 /// What is damaged says so and nothing that was not there; the other files are read as ever.
 fn damaged(bed: &Bed, whole: &Counts) {
-    let folder = copied(bed, "damaged");
+    let folder = format!("{COPIES}/damaged");
+    bed.write_file(&format!("{folder}/note"), "copies of which one is damaged\n");
+    bed.run(&["sh", "-c", "cp \"$1\"/whole/*.journal \"$1\"/damaged/", "sh", COPIES]);
     let here = seen_from_here(bed, &folder);
     let files = files_in(&here).unwrap();
     let intact: Counts = own(&files[1..]).0;

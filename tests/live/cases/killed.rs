@@ -32,7 +32,7 @@ fn found_by_the_next_run(bed: &Bed) {
     for (unit, words) in
         [(FAILED, "restarted, to stand as failed as it did"), (ACTIVE, "restarted under its own filter")]
     {
-        for via in ["log", "strace"] {
+        for via in ["log", "notify", "strace"] {
             start_killed(bed, unit);
             let before = Snapshot::of(bed, UNIT);
             kill_in_the_replay(bed, via);

@@ -19,6 +19,7 @@ mod ladder;
 mod lasting;
 mod lint;
 mod minimum;
+mod notified;
 mod other_causes;
 mod own_policy;
 mod patch;
@@ -31,6 +32,7 @@ mod scanning;
 mod settings;
 mod shown;
 mod support;
+mod watching;
 
 use crate::bed::Bed;
 
@@ -80,6 +82,7 @@ pub fn all() -> Vec<Case> {
         lasting::CASES,
         failure_points::CASES,
         killed::CASES,
+        watching::CASES,
         harness::CASES,
         groups::CASES,
         founding::CASES,
@@ -94,6 +97,7 @@ pub fn all() -> Vec<Case> {
         refused::CASES,
         apply_errors::CASES,
         floods::CASES,
+        notified::CASES,
         blame::CASES,
         evidence::CASES,
         journal_files::CASES,

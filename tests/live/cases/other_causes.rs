@@ -75,7 +75,7 @@ fn healthy(bed: &Bed) {
         assert_said(&output, 0, &["Nothing to repair"]);
         assert_eq!(bed.show(HEALTHY, "InvocationID"), invocation, "it was not restarted");
         // asked for by name, a replay takes place and finds nothing
-        for via in ["log", "strace"] {
+        for via in ["log", "notify", "strace"] {
             let output = bed.unitfix(&[HEALTHY, "--apply", "--yes", "--observe", "1", "--via", via]);
             assert_said(&output, 0, &["Replaying", "Nothing to repair"]);
             before.assert_same(bed, HEALTHY, via);
@@ -109,7 +109,7 @@ fn soft_denials(bed: &Bed) {
         assert_said(&output, 0, &["Nothing to repair"]);
         let now = bed.show(SOFT_DENIALS, "InvocationID");
         assert_eq!(now, invocation, "it was not restarted: {output:?}");
-        for via in ["log", "strace"] {
+        for via in ["log", "notify", "strace"] {
             let output = bed.unitfix(&[SOFT_DENIALS, "--apply", "--yes", "--observe", "1", "--via", via]);
             assert_said(&output, 0, &["Replaying", call, "Nothing to repair"]);
             before.assert_same(bed, SOFT_DENIALS, via);

@@ -41,6 +41,8 @@ fn patched(bed: &Bed, filter: &str, added: &[&str]) {
     assert_said(&written, 0, &["Repaired: "]);
     let with_drop_in = shown(bed);
     assert_said(&bed.unitfix(&["revert", UNIT, "--yes"]), 0, &[]);
+    // else it would be killed again only after the unit file was changed
+    bed.wait_until("it has failed again", |bed| bed.show(UNIT, "ActiveState") == "failed");
     assert_ne!(shown(bed), with_drop_in);
 
     let after = applied(&before, &output.stdout);

@@ -92,11 +92,12 @@ fn declined(bed: &Bed, unit: &str, state: &str) {
     }
 }
 
-/// In the middle of the replay, by Ctrl-C, by a hang-up and by SIGTERM; both engines.
+/// In the middle of the replay, by Ctrl-C, by a hang-up and by SIGTERM; all engines.
 fn interrupted(bed: &Bed, unit: &str, state: &str) {
     start_killed(bed, unit);
     let before = Snapshot::of(bed, UNIT);
-    for (how, via) in [("^C", "log"), ("hang-up", "log"), ("TERM", "log"), ("^C", "strace")] {
+    for (how, via) in [("^C", "log"), ("hang-up", "log"), ("TERM", "log"), ("^C", "strace"), ("^C", "notify")]
+    {
         let mut terminal = bed.unitfix_on_terminal(&[UNIT, "--apply", "--observe", "20", "--via", via]);
         ask(&mut terminal, REPLAY);
         terminal.send("y\r");

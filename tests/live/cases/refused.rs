@@ -111,6 +111,9 @@ fn no_audit(bed: &Bed) {
     let output = unitfix(&["--apply", "--via", "log"]);
     assert_said(&output, 5, &["audit"]);
     before.assert_same(bed, UNIT, "--via log without audit");
+    let output = unitfix(&["--via", "notify", "--prefer", "exact"]);
+    assert_said(&output, 1, &["1 call denied, nothing lost", "+SystemCallFilter=setrlimit"]);
+    before.assert_same(bed, UNIT, "--via notify without audit");
 
     let output = unitfix(&["--apply"]);
     assert_said(

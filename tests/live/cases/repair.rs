@@ -4,6 +4,7 @@
 use crate::bed::{Bed, Victim};
 
 use super::Case;
+use super::support::{Snapshot, assert_said};
 
 /// A kind of service.
 struct Kind {
@@ -18,11 +19,12 @@ struct Kind {
     stays: bool,
 }
 
-/// Each kind, replayed both ways.
+/// Each kind, replayed in every way.
 macro_rules! kinds {
     ($($name:ident: $kind:expr;)*) => {
         pub const CASES: &[Case] = &[$(
             Case::new(concat!("repair::", stringify!($name), "::log"), |bed| repair(bed, &$kind, "log")),
+            Case::new(concat!("repair::", stringify!($name), "::notify"), |bed| notified(bed, &$kind)),
             Case::new(concat!("repair::", stringify!($name), "::strace"), |bed| repair(bed, &$kind, "strace")),
         )*];
     };
@@ -121,6 +123,24 @@ fn repair(bed: &Bed, kind: &Kind, via: &str) {
     assert_eq!(output.status, 0, "{output:?}");
     assert_eq!(bed.tree("/etc/systemd/system"), etc, "reverted byte for byte");
     bed.exec(&["systemctl", "stop", kind.unit]);
+}
+
+/// By user notifications, unless the unit's processes may not install a filter.
+fn notified(bed: &Bed, kind: &Kind) {
+    let without = |setting| format!("{setting}, and NoNewPrivileges= is not set");
+    let why = if kind.text.contains("CapabilityBoundingSet=\n") {
+        without("CapabilityBoundingSet= lacks CAP_SYS_ADMIN")
+    } else if kind.text.contains("User=nobody") && bed.systemd_version() >= 256 {
+        // older ones imply NoNewPrivileges= here
+        without("it runs without CAP_SYS_ADMIN")
+    } else {
+        return repair(bed, kind, "notify");
+    };
+    install(bed, kind, &bed.own_victim());
+    let before = Snapshot::of(bed, kind.unit);
+    let output = bed.unitfix(&[kind.unit, "--yes", "--via", "notify"]);
+    assert_said(&output, 5, &["user notifications cannot be had here: ", &why]);
+    before.assert_same(bed, kind.unit, "nothing was begun");
 }
 
 fn install(bed: &Bed, kind: &Kind, victim: &Victim) {

@@ -57,7 +57,12 @@ impl Read for Slow<'_> {
 fn compare(text: &[u8], line_max: usize, step: usize) {
     let (found, lines, too_long) = plain(text, line_max);
     let mut sum = Sum::default();
-    search(line_max).stream(Slow(text, step), judge, |batch| Ok(sum.add(batch))).unwrap();
+    search(line_max)
+        .stream(Slow(text, step), judge, |batch| {
+            sum.add(batch);
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(
         (&sum.found, sum.lines, sum.too_long, sum.bytes),
         (&found, lines, too_long, text.len() as u64)
@@ -65,7 +70,12 @@ fn compare(text: &[u8], line_max: usize, step: usize) {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(text).unwrap();
     let mut sum = Sum::default();
-    search(line_max).file(&file, judge, |batch| Ok(sum.add(batch))).unwrap();
+    search(line_max)
+        .file(&file, judge, |batch| {
+            sum.add(batch);
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(
         (&sum.found, sum.lines, sum.too_long, sum.bytes),
         (&found, lines, too_long, text.len() as u64)

@@ -1,5 +1,6 @@
 use super::*;
 use crate::evidence::strace::read_line;
+use std::fmt::Write as _;
 use std::io::Write;
 
 const SAMPLES: [&str; 6] = [
@@ -74,7 +75,7 @@ fn a_file_of_many_pieces_gives_what_a_stream_gives() {
 fn names_without_end_take_bounded_memory() {
     let mut text = String::new();
     for number in 0..COUNTED_MAX + 10 {
-        text.push_str(&format!("1 call{number}() = 0\n"));
+        writeln!(text, "1 call{number}() = 0").unwrap();
     }
     let read = distinct_calls(text.as_bytes()).unwrap();
     assert_eq!((read.calls, read.uncounted), (COUNTED_MAX as u64 + 10, 10));
