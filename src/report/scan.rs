@@ -220,7 +220,7 @@ impl ScanReport {
                 let _ = write!(
                     out,
                     "\n{}",
-                    fill(&format!("{}, {what}.", times(count, "record is", "records are")), columns, "")
+                    fill(&format!("{} {what}.", times(count, "record is", "records are")), columns, "")
                 );
             }
         }
@@ -236,7 +236,8 @@ impl ScanReport {
     fn headline(&self, people: &People) -> String {
         let open = self.units.iter().filter(|unit| unit.is_open()).count();
         let what = match (open, self.unattributed.len()) {
-            (0, 0) => "No service was denied a system call".to_owned(),
+            (0, 0) if self.units.is_empty() => "No service was denied a system call".to_owned(),
+            (0, 0) => "No unit forbids any more what was denied".to_owned(),
             (0, programs) => {
                 format!("{} denied system calls", times_of(programs, "program was", "programs were"))
             }
@@ -277,6 +278,7 @@ impl People {
             out.push_str(&fill_from(&head, text, columns, &" ".repeat(LABEL)));
         };
         match unit.forbids {
+            Forbids::Unknown if !unit.elsewhere => line("note", "this unit cannot be loaded here"),
             Forbids::Now | Forbids::Unknown => {}
             Forbids::NoLonger => line("repaired", "it was changed since, and allows this now"),
             Forbids::Not => line("because", "of a filter of the program's own: the unit does not forbid it"),

@@ -10,6 +10,17 @@ use std::path::{Path, PathBuf};
 /// So many records are remembered, and as many again of those before them.
 const REMEMBERED: usize = 1 << 17;
 
+/// A record.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    /// How often it counts.
+    counted: u32,
+    /// The log that told of it last; they are read one after the other.
+    log: Option<u16>,
+    /// How often that one did.
+    times: u32,
+}
+
 /// The records that were met, in which log, and how often there more than in others.
 #[derive(Default)]
 pub(super) struct Again {
@@ -17,8 +28,8 @@ pub(super) struct Again {
     logs: Vec<PathBuf>,
     /// The file of the record before, and its log.
     last: Option<(PathBuf, u16)>,
-    newer: HashMap<u64, (u16, u32)>,
-    older: HashMap<u64, (u16, u32)>,
+    newer: HashMap<u64, Told>,
+    older: HashMap<u64, Told>,
     /// So many were forgotten, so that some may count twice.
     forgotten: bool,
 }
@@ -43,13 +54,11 @@ impl Again {
         if let Some(entry) = self.older.remove(&key) {
             self.newer.insert(key, entry);
         }
-        let (first, more) = self.newer.entry(key).or_insert((log, 0));
-        if *first == log {
-            *more += 1;
-            return false;
-        }
-        let known = *more > 0;
-        *more = more.saturating_sub(1);
+        let told = self.newer.entry(key).or_default();
+        told.times = if told.log == Some(log) { told.times.saturating_add(1) } else { 1 };
+        told.log = Some(log);
+        let known = told.times <= told.counted;
+        told.counted = told.counted.max(told.times);
         known
     }
 
@@ -106,6 +115,7 @@ mod tests {
         assert!(again.is_known(audit, &denial(1, 1)));
         assert!(again.is_known(Path::new("/a/audit.log.1.gz"), &denial(1, 1)));
         assert!(!again.is_known(audit, &denial(1, 1)));
+        assert!(again.is_known(dmesg, &denial(1, 1)));
         assert!(!again.is_known(dmesg, &denial(1, 2)));
         assert!(!again.is_known(dmesg, &denial(2, 1)));
         let timeless = Denial { time: None, ..denial(1, 1) };

@@ -115,12 +115,10 @@ impl Inputs {
         self.findings.push(Finding::warning(Code::LogUnreadable, message, None));
     }
 
-    /// The one log that the user named, for `--log` of a repair.
+    /// The one log that the user named, for `--log` of a repair, which takes lines of text.
     pub(super) fn single_log(&self) -> Option<PathBuf> {
         match self.all.as_slice() {
-            [Input::File(path)] if !self.of_system && !is_journal(&Input::File(path.clone())) => {
-                Some(path.clone())
-            }
+            [Input::File(path)] if !self.of_system && is_of_lines(path) => Some(path.clone()),
             _ => None,
         }
     }
@@ -131,6 +129,15 @@ impl Inputs {
             if self.of_system && root.is_none() { crate::evidence::gather::boot_time() } else { None };
         Range { since, until: None }
     }
+}
+
+/// Whether a file is neither a journal, nor what journalctl prints for programs, nor compressed.
+fn is_of_lines(path: &Path) -> bool {
+    let mut head = [0; 8];
+    let read = File::open(path).and_then(|mut file| io::Read::read(&mut file, &mut head)).unwrap_or_default();
+    let head = head.get(..read).unwrap_or_default();
+    head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace())
+        && ![&b"{"[..], b"__", b"LPKSHHRH"].iter().any(|other| head.starts_with(other))
 }
 
 fn is_journal(input: &Input) -> bool {

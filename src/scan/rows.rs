@@ -160,7 +160,8 @@ fn unit_row(
         Some(at_hand) if part.last.is_none_or(|last| at_hand.unit.changed() > last) => Forbids::NoLonger,
         Some(_) => Forbids::Not,
     };
-    let repairs = matches!(forbids, Forbids::Unknown | Forbids::Now);
+    // what is not here to be loaded, is not here to be repaired
+    let repairs = forbids == Forbids::Now || !is_here;
     let repair = name.as_ref().filter(|_| repairs).map(|name| commands.repair(name, is_here));
     let told_apart = local.is_told_apart(host.as_ref());
     ScannedUnit { unit: unit.clone(), host, part, forbids, repair, elsewhere: !is_here, told_apart }
