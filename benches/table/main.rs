@@ -13,11 +13,13 @@ mod measure;
 mod rows;
 mod table;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use strace_parse::raw::Call;
 use unitfix::evidence::files::{self, Input, files_in};
 use unitfix::evidence::strace::distinct_calls_of_file;
 use unitfix::interrupt::Interrupt;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["--replay", unit] => replay(Path::new(unit)),
         ["--strace", log] => strace(Path::new(log)),
+        ["--strace-parse", log] => strace_parse(Path::new(log)),
         ["--read", path] => read(Path::new(path)),
         _ => options(&words).and_then(|options| table::run(&options)),
     };
@@ -88,6 +91,18 @@ fn options(words: &[&str]) -> Result<Options, Box<dyn Error>> {
 fn strace(log: &Path) -> Result<(), Box<dyn Error>> {
     let read = distinct_calls_of_file(&File::open(log)?)?;
     println!("{} calls, {} lines not understood", read.calls, read.not_understood);
+    Ok(())
+}
+
+/// The same by the crate strace-parse, which is a library as well.
+fn strace_parse(log: &Path) -> Result<(), Box<dyn Error>> {
+    let mut calls = BTreeMap::<_, u64>::new();
+    for line in strace_parse::raw::parse(File::open(log)?).flatten() {
+        if let Call::Generic(call) = line.call {
+            *calls.entry((line.pid, call.call)).or_default() += 1;
+        }
+    }
+    println!("{} calls", calls.values().sum::<u64>());
     Ok(())
 }
 

@@ -221,11 +221,17 @@ fn logs(inputs: &Inputs) -> Vec<Row> {
         let words = ["journalctl", "--no-pager", "--quiet", "-D", &journal, "-o", format];
         Contender::new(&name, &[&words[..], matches].concat())
     };
+    let piece = text(&inputs.path("strace-piece.log"));
+    let parse = Contender::new("strace-parse", &[&itself(), "--strace-parse", &piece]).part(1.0 / 50.0);
     let strace_row = Row {
         work: "1 GB of a strace log: distinct calls by program",
-        prepare: Box::new(|inputs| inputs.strace_log("strace.log", GB)),
+        prepare: Box::new(|inputs| {
+            inputs.strace_log("strace.log", GB)?;
+            inputs.strace_log("strace-piece.log", GB / 50.0)
+        }),
         ours: counted("--strace", &strace),
         peers: vec![
+            (parse, Goal::AtMost(1.0 / 40.0)),
             (grep("= 0", &strace), Goal::AtMost(1.15)),
             (Contender::new("mawk", &["mawk", awk, &strace]), Goal::None),
             (Contender::new("rg -c", &["rg", "-c", "= 0", &strace]), Goal::None),

@@ -7,6 +7,7 @@
 //!
 //! Each [case](cases) runs on every suite, as a trial named `SUITE::CASE`. A case has a bed for
 //! itself while it runs; [`bed::Pool`] hands beds on from one case to the next and stops them all at the end.
+//! On a host with bookworm's systemd, only what names bookworm runs there, unless a filter asks for more.
 //! Nothing is skipped silently: the suites `host` and `bookworm` must work, and each other suite that
 //! cannot be fetched, with the packages that a case needs, is reported as NOT RUN. This needs root, and what `tests/bed/testbed` needs.
 
@@ -62,20 +63,24 @@ fn main() -> ExitCode {
 
     std::panic::set_hook(Box::new(|info| eprintln!("{info}"))); // where and what, without a backtrace
     let pool = Arc::new(Pool::default());
-    let conclusion = libtest_mimic::run(&arguments, trials(&suites, &pool, false));
+    let everything = arguments.filter.is_none();
+    let conclusion = libtest_mimic::run(&arguments, trials(&suites, &pool, everything, false));
     let one_by_one = Arguments { test_threads: Some(1), ..arguments };
-    let of_the_rest = libtest_mimic::run(&one_by_one, trials(&suites, &pool, true));
+    let of_the_rest = libtest_mimic::run(&one_by_one, trials(&suites, &pool, everything, true));
     pool.stop();
     report_slowest();
     suites::report_not_run();
     if conclusion.has_failed() { conclusion.exit_code() } else { of_the_rest.exit_code() }
 }
 
-/// Those of the cases that run alone, or the others.
-fn trials(suites: &[&'static str], pool: &Arc<Pool>, alone: bool) -> Vec<Trial> {
+/// Those of the cases that run alone, or the others. Where everything is run, a case that names no suite does not run
+/// on bookworm as well if the host has the same systemd.
+fn trials(suites: &[&'static str], pool: &Arc<Pool>, everything: bool, alone: bool) -> Vec<Trial> {
     let mut trials = Vec::new();
     for &suite in suites {
-        for case in cases::all().into_iter().filter(|case| case.alone == alone && case.runs_on(suite)) {
+        let repeats = everything && suites::repeats_host(suite);
+        let runs = |case: &Case| case.alone == alone && case.runs_on(suite, repeats);
+        for case in cases::all().into_iter().filter(runs) {
             std::panic::set_hook(Box::new(|info| eprintln!("{info}"))); // where and what, without a backtrace
             let pool = Arc::clone(pool);
             trials.push(Trial::ignorable_test(format!("{suite}::{}", case.name), move || {

@@ -48,6 +48,13 @@ pub fn available() -> Result<Vec<&'static str>, String> {
     Ok(suites)
 }
 
+/// Whether a suite has the same major version of systemd as the host, on which the same cases run.
+pub fn repeats_host(name: &str) -> bool {
+    const OF_BOOKWORM: &str = "systemd 252 ";
+    let output = Command::new("systemctl").arg("--version").output();
+    name == "bookworm" && output.is_ok_and(|output| output.stdout.starts_with(OF_BOOKWORM.as_bytes()))
+}
+
 /// Whether this suite, with whatever packages, has to work.
 pub fn is_mandatory(name: &str) -> bool {
     SUITES.iter().any(|suite| suite.name == name && suite.mandatory)

@@ -70,8 +70,9 @@ impl Case {
         Self { alone: true, ..self }
     }
 
-    pub fn runs_on(&self, suite: &str) -> bool {
-        self.only.is_empty() || self.only.contains(&suite)
+    /// Whether it runs on a suite; if it names none, not on one that only repeats another.
+    pub fn runs_on(&self, suite: &str, repeats: bool) -> bool {
+        if self.only.is_empty() { !repeats } else { self.only.contains(&suite) }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::bed::Bed;
 
 use super::Case;
-use super::support::{ACTIVE, Snapshot, UNIT, assert_said, start, start_killed};
+use super::support::{ACTIVE, Snapshot, UNIT, assert_said, start_killed};
 
 pub const CASES: &[Case] = &[
     Case::new("notified::sandboxes", sandboxes),
@@ -64,7 +64,7 @@ fn refused(bed: &Bed) {
         ("NoExecPaths=/srv", "NoExecPaths= keeps unitfix from being executed inside the unit"),
     ] {
         let text = "[Service]\nExecStart=VICTIM setrlimit sleep\nSystemCallFilter=~@resources\n";
-        start(bed, &format!("{text}{setting}\n"));
+        start_killed(bed, &format!("{text}{setting}\n"));
         let before = Snapshot::of(bed, UNIT);
         let output = bed.unitfix(&[UNIT, "--yes", "--via", "notify"]);
         assert_said(&output, 5, &["no replay: user notifications cannot be had here: ", why]);
