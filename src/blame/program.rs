@@ -188,7 +188,7 @@ impl Program {
         // the kernel maps whole pages: a mapping begins before its segment does
         const PAGE: u64 = 4096;
         let begins = |s: &Segment| s.file.start / PAGE * PAGE;
-        let last = |s: &Segment| s.file.end.div_ceil(PAGE) * PAGE;
+        let last = |s: &Segment| s.file.end.div_ceil(PAGE).saturating_mul(PAGE);
         let fits = |s: &&Segment| (begins(s)..last(s)).contains(&offset);
         let segment = self.segments.iter().find(|s| fits(s) && s.executable);
         let segment = segment.or_else(|| self.segments.iter().find(fits))?;
