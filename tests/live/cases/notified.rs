@@ -82,7 +82,10 @@ tr '\0' '\n' </proc/$$/cmdline
 [ "$LISTEN_PID" = $$ ] && echo "LISTEN_FDS: $LISTEN_FDS"
 [ "$SYSTEMD_EXEC_PID" = $$ ] && echo "SYSTEMD_EXEC_PID is its own"
 env | grep -v -e INVOCATION_ID -e _PID -e JOURNAL_STREAM | sort
-grep -e ^Name: -e ^Umask: -e ^Sig -e ^Shd -e ^Cap -e ^NoNewPrivs: /proc/$$/status | grep -v SigQ
+# read by the shell itself: while it starts another program, it blocks all signals
+while read -r field value; do
+    case $field in Name: | Umask: | Sig[!Q]* | Shd* | Cap* | NoNewPrivs:) echo "$field $value" ;; esac
+done <"/proc/$$/status"
 ls /proc/$$/fd
 cat /proc/$$/oom_score_adj /proc/$$/limits
 "#;
