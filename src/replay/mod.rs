@@ -11,12 +11,13 @@ pub mod session;
 mod settings;
 mod traced;
 mod trial;
+mod via;
 
 pub use audit_socket::{AuditSocket, Heard, Sound};
 pub use check::{Check, CheckResult, Checking};
 pub use trial::{Trial, Trials};
+pub use via::{Via, observe, takes_strace};
 
-use crate::change::Approval;
 use crate::evidence::{Attribution, Denial, Process, Sighting, Untrusted, gather, summary};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, ManagerError, UnitStatus};
@@ -50,6 +51,8 @@ pub struct Replay<'a> {
     /// The proc folder in which the process IDs of kernel records are found: `/proc`, or in a PID namespace
     /// another one.
     pub proc_root: PathBuf,
+    /// The manager's executor was seen being denied a call, before it became the unit's program.
+    pub executor_denied: bool,
     /// Let calls of other architectures in as well, because one of them is known to be made.
     pub relax_architectures: bool,
     /// Have strace print the stacks of denied calls.
@@ -165,33 +168,6 @@ fn names_service(cgroup: &str, name: &str) -> bool {
     parts.find(|part| part.strip_suffix(".slice").is_none()) == Some(name)
 }
 
-/// Which engine to take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Via {
-    /// Complain mode where the kernel's records arrive, else strace; strace as well where that leaves a failure
-    /// unexplained that another setting may be the cause of.
-    Auto,
-    /// Complain mode: the kernel lets forbidden calls pass and logs them.
-    Log,
-    /// Complain mode: forbidden calls wait for unitfix, which lets them pass.
-    Notify,
-    /// The unit's commands under strace.
-    Strace,
-}
-
-impl Via {
-    /// Its name on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Via::Auto => "auto",
-            Via::Log => "log",
-            Via::Notify => "notify",
-            Via::Strace => "strace",
-        }
-    }
-}
-
 /// Why a replay did not come about, or was broken off. The unit is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
@@ -204,9 +180,14 @@ pub enum ReplayError {
     /// strace cannot do it.
     #[error("strace cannot do it: {0}")]
     NoStrace(String),
-    /// Neither of the two can.
-    #[error("complain mode cannot be had here: {audit}; and strace cannot do it: {strace}")]
-    Neither {
+    /// None of them can.
+    #[error(
+        "user notifications cannot be had here: {notify}; nor can complain mode by the kernel's log: {audit}; and \
+         strace cannot do it: {strace}"
+    )]
+    None {
+        /// Why not user notifications.
+        notify: String,
         /// Why not the kernel's records.
         audit: String,
         /// Why not strace.
@@ -221,104 +202,6 @@ pub enum ReplayError {
     /// The manager.
     #[error(transparent)]
     Manager(#[from] ManagerError),
-}
-
-/// Whether a replay of a unit begins with strace: where that is asked for, or where stacks are and it prints them.
-#[must_use]
-pub fn takes_strace(unit: &Unit, via: Via, blame: bool) -> bool {
-    via == Via::Strace || (via == Via::Auto && blame && traced::prints_stacks(unit).is_ok())
-}
-
-/// Replay a unit under the manager.
-pub fn observe(replay: &Replay, via: Via, approved: &Approval) -> Result<Observation, ReplayError> {
-    let mut observation = observe_via(replay, via, approved)?;
-    if replay.blame
-        && !observation.denials.is_empty()
-        && observation.denials.iter().all(|d| d.stack.is_empty())
-    {
-        let why = match (observation.engine, traced::prints_stacks(replay.unit)) {
-            (Engine::Notify, _) => "those of the processes that waited could not be read".to_owned(),
-            (_, Err(error)) => error.to_string(),
-            (Engine::Strace, Ok(())) => "strace printed none".to_owned(),
-            _ => "complain mode has none (--via strace has)".to_owned(),
-        };
-        observation.notes.push(format!("no stacks were seen: {why}"));
-    }
-    Ok(observation)
-}
-
-fn observe_via(replay: &Replay, via: Via, approved: &Approval) -> Result<Observation, ReplayError> {
-    match via {
-        Via::Log => complain::observe(replay, approved),
-        Via::Notify => notified::observe(replay, approved),
-        Via::Strace => traced::observe(replay, approved),
-        Via::Auto if takes_strace(replay.unit, via, replay.blame) => traced::observe(replay, approved),
-        Via::Auto if !replay.leaves_records() => match traced::observe(replay, approved) {
-            Err(ReplayError::NoStrace(_)) => complain::observe(replay, approved),
-            other => other,
-        },
-        Via::Auto => match complain::observe(replay, approved) {
-            Err(ReplayError::NoAudit(why)) => {
-                let mut observation = match traced::observe(replay, approved) {
-                    Err(ReplayError::NoStrace(strace)) => {
-                        return Err(ReplayError::Neither { audit: why, strace });
-                    }
-                    other => other?,
-                };
-                observation
-                    .notes
-                    .push(format!("strace was taken, because complain mode cannot be had: {why}"));
-                Ok(observation)
-            }
-            Ok(logged) if replay.settings_may_be_to_blame(&logged) => look_closer(replay, logged, approved),
-            other => other,
-        },
-    }
-}
-
-impl Replay<'_> {
-    /// Whether the unit has a setting whose denials the kernel can be had to log.
-    fn leaves_records(&self) -> bool {
-        self.policy.filter.exists()
-            || self.policy.architectures.is_some()
-            || self.policy.restrictions.is_empty()
-    }
-
-    /// Whether a unit fails although every call that leaves a record was let through, and has settings whose denials
-    /// leave none.
-    fn settings_may_be_to_blame(&self, logged: &Observation) -> bool {
-        !logged.works() && !self.policy.restrictions.is_empty() && !self.interrupt.raised()
-    }
-}
-
-/// Replay under strace as well, which sees what the settings beside `SystemCallFilter=` deny.
-fn look_closer(
-    replay: &Replay,
-    mut logged: Observation,
-    approved: &Approval,
-) -> Result<Observation, ReplayError> {
-    let names: BTreeSet<&str> = replay.policy.restrictions.iter().map(|r| r.token.setting).collect();
-    let names = crate::plan::list(names.iter().map(|name| format!("{name}=")));
-    let traced = match traced::observe(replay, approved) {
-        Err(ReplayError::NoStrace(why)) => {
-            logged.notes.push(format!("what {names} deny was not seen, because strace cannot do it: {why}"));
-            return Ok(logged);
-        }
-        other => other?,
-    };
-    logged
-        .notes
-        .push(format!("strace was taken as well, because it fails all the same: it sees what {names} deny"));
-    let known: BTreeSet<_> = logged.denials.iter().map(|d| (d.call, d.process.comm.clone())).collect();
-    let new = |d: &Denial| d.raw_arguments.is_some() || !known.contains(&(d.call, d.process.comm.clone()));
-    logged.denials.extend(traced.denials.into_iter().filter(new));
-    logged.notes.extend(traced.notes);
-    Ok(Observation {
-        lossy: logged.lossy || traced.lossy,
-        denials: logged.denials,
-        notes: logged.notes,
-        ..traced
-    })
 }
 
 /// How a replay sees forbidden calls.

@@ -2,7 +2,7 @@
 
 use super::{Bench, Evidence, Failure, Judged, Subject, Verdict, etc_folder, leftovers};
 use crate::change::{Approval, Lock, Prompt, Store};
-use crate::evidence::{Denial, Untrusted, gather};
+use crate::evidence::{Denial, Process, Untrusted, gather};
 use crate::finding::{Code, Finding};
 use crate::interrupt::Interrupt;
 use crate::manager::{Confinement, Manager, ManagerError, Standing, UnitStatus};
@@ -97,7 +97,7 @@ impl<'a> ManagedUnit<'a> {
     }
 
     /// Whether one of these calls was of an architecture that it does not let in.
-    pub(super) fn makes_foreign_calls(&self, seen: &[Denial]) -> bool {
+    fn makes_foreign_calls(&self, seen: &[Denial]) -> bool {
         seen.iter().any(|d| matches!(self.judged.policy.decide(d.call).because, Because::Architecture(_)))
     }
 
@@ -119,7 +119,10 @@ impl<'a> ManagedUnit<'a> {
         Ok(observation)
     }
 
-    pub(super) fn replay<'b>(&'b self, policy: &'b Policy, relax_architectures: bool) -> Replay<'b> {
+    /// A replay under a policy, of which these denials are known already.
+    pub(super) fn replay<'b>(&'b self, policy: &'b Policy, seen: &[Denial]) -> Replay<'b> {
+        let before_exec =
+            |d: &Denial| d.is_ours() && Process::before_exec(&d.process.comm.to_string()).is_some();
         Replay {
             manager: self.manager,
             unit: &self.judged.unit,
@@ -129,7 +132,8 @@ impl<'a> ManagedUnit<'a> {
             check: self.options.check.as_ref(),
             interrupt: &self.options.interrupt,
             proc_root: self.options.proc_root.clone(),
-            relax_architectures,
+            executor_denied: seen.iter().any(before_exec),
+            relax_architectures: self.makes_foreign_calls(seen),
             blame: self.options.blame,
         }
     }
@@ -359,7 +363,7 @@ impl Subject for ManagedUnit<'_> {
         let Some(approved) = approved else {
             return Err(Failure::System("a replay restarts the unit, which nobody agreed to".to_owned()));
         };
-        let replay = self.replay(&self.judged.policy, self.makes_foreign_calls(seen));
+        let replay = self.replay(&self.judged.policy, seen);
         self.observed(crate::replay::observe(&replay, self.options.via, approved))
     }
 
@@ -395,7 +399,7 @@ impl Subject for ManagedUnit<'_> {
             return Ok(Verdict::Ignored(words));
         }
         policy.filter.adopt(now.filter.0, &now.filter.1);
-        let replay = self.replay(&policy, false);
+        let replay = self.replay(&policy, &[]);
         let watched = session::restart_and_watch(self.manager, &self.judged.unit.name, replay.watch());
         let watched = watched.map_err(failure)?;
         let seen_by = match socket {
@@ -476,7 +480,7 @@ impl Bench for ManagedBench<'_> {
     fn run(&mut self, drop_in: &DropIn, seen: &[Denial]) -> Result<Observation, Failure> {
         let unit = self.unit;
         let policy = unit.amended(drop_in);
-        let replay = unit.replay(&policy, false);
+        let replay = unit.replay(&policy, &[]);
         let programs = unit.programs.borrow();
         let trial = Trial { text: &drop_in.text, seen, programs: &programs };
         let observation = self.trials.run(&replay, &trial);

@@ -20,7 +20,7 @@ impl ManagedUnit<'_> {
                  complain mode could show. What other settings deny, unitfix {name} --via strace shows"
             )));
         }
-        watch::can_watch(&self.replay(policy, false)).map_err(|error| match error {
+        watch::can_watch(&self.replay(policy, &[])).map_err(|error| match error {
             ReplayError::NoAudit(why) => Failure::System(format!(
                 "it cannot be watched, because complain mode cannot be had here: {why}. unitfix {name} --via strace \
                  replays it without, for as long as --observe says"
@@ -58,7 +58,7 @@ impl ManagedUnit<'_> {
         seen: &[Denial],
         approved: &Approval,
     ) -> Result<Observation, Failure> {
-        let replay = self.replay(self.policy(), self.makes_foreign_calls(seen));
+        let replay = self.replay(self.policy(), seen);
         let observation = self.observed(watch::over(&replay, period, onlooker, approved))?;
         // one that had failed is only stopped now, and still owed that it stands as failed
         if self.standing() != Some(Standing::Failed) {
