@@ -77,8 +77,12 @@ pub enum Code {
     BadSetting,
     /// unitfix and the manager do not compute the same filter.
     PolicyDiffers,
-    /// A log that cannot be read, or holds what cannot be believed.
+    /// A log that cannot be read.
     LogUnreadable,
+    /// A log with places that are cut, or not as the kernel writes them.
+    LogDamaged,
+    /// Records that count for nothing: there are too many, or they do not say when they were written.
+    RecordsLeftOut,
     /// A log that holds no record of a forbidden call.
     NoRecord,
     /// The stacks of denied calls were asked for, and cannot be had.
@@ -128,6 +132,8 @@ impl Code {
         Code::BadSetting,
         Code::PolicyDiffers,
         Code::LogUnreadable,
+        Code::LogDamaged,
+        Code::RecordsLeftOut,
         Code::NoRecord,
         Code::NoStack,
         Code::MoreFindings,
@@ -171,6 +177,8 @@ impl Code {
             Code::BadSetting => "bad-setting",
             Code::PolicyDiffers => "policy-differs",
             Code::LogUnreadable => "log-unreadable",
+            Code::LogDamaged => "log-damaged",
+            Code::RecordsLeftOut => "records-left-out",
             Code::NoRecord => "no-record",
             Code::NoStack => "no-stack",
             Code::MoreFindings => "more-findings",
@@ -214,7 +222,9 @@ impl Code {
             Code::RelativeDropInDirectory => "Make it a real directory, or an absolute link",
             Code::BadQuoting => "Close the quotation",
             Code::PolicyDiffers => "Look at `systemctl show` for what is enforced",
-            Code::LogUnreadable => "Run it with the right to read the logs",
+            Code::LogUnreadable => "See that the log is there and whole, and that you may read it",
+            Code::LogDamaged => "Look at the log there; all else of it was read",
+            Code::RecordsLeftOut => "Give fewer logs at once, or no time",
             Code::NoRecord => "Give a log of the time when the service failed",
             Code::NoStack => "Replay the unit where it runs, which may show them",
             Code::MoreFindings => "Look whether this is a unit file at all",

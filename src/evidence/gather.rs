@@ -233,14 +233,14 @@ fn note_malformed(evidence: &mut Evidence, log: &str, read: &LogRead) {
              the first is line {line}: {why}",
             read.malformed_total
         );
-        evidence.findings.push(Finding::warning(Code::LogUnreadable, message, None));
+        evidence.findings.push(Finding::warning(Code::LogDamaged, message, None));
     }
     if read.kept.uncounted > 0 {
         let message = format!(
             "{log} holds records of so many different programs that {} of them are not kept, and count for nothing",
             read.kept.uncounted
         );
-        evidence.findings.push(Finding::warning(Code::LogUnreadable, message, None));
+        evidence.findings.push(Finding::warning(Code::RecordsLeftOut, message, None));
     }
 }
 

@@ -75,7 +75,7 @@ pub struct DenialRow {
     pub number: u32,
     /// The architecture, in systemd's words.
     pub architecture: crate::syscalls::Arch,
-    /// `killed`, `denied` (it would have been) or `failed`.
+    /// `killed`, `failed`, `denied` (it would have been), or in a scan `logged` (the same, in a log).
     pub effect: &'static str,
     /// The process's own name.
     pub program: Untrusted,

@@ -70,8 +70,10 @@ pub struct ReadRow {
 pub struct Part {
     /// How many processes were killed.
     pub killed: u64,
-    /// How many calls were denied to others, or would have been.
+    /// How many calls were denied to others.
     pub denied: u64,
+    /// How many calls of others would have been denied: they ran and were logged.
+    pub logged: u64,
     /// How many of those that were killed made a call that is not on record.
     pub calls_unknown: u64,
     /// The first time, microseconds since the epoch.
@@ -175,7 +177,7 @@ impl ScanReport {
 
     /// Put what matters most first: what can be repaired, kills, what happened last, what happened most often.
     pub(crate) fn sort(&mut self) {
-        let weight = |part: &Part| (part.killed > 0, part.last, part.killed + part.denied);
+        let weight = |part: &Part| (part.killed > 0, part.last, part.killed + part.denied + part.logged);
         self.units.sort_by_key(|unit| Reverse((unit.is_open(), weight(&unit.part)))); // stable: else by name
         self.unattributed.sort_by_key(|row| Reverse(weight(&row.part)));
     }
@@ -237,7 +239,7 @@ impl ScanReport {
         let open = self.units.iter().filter(|unit| unit.is_open()).count();
         let what = match (open, self.unattributed.len()) {
             (0, 0) if self.units.is_empty() => "No service was denied a system call".to_owned(),
-            (0, 0) => "No unit forbids any more what was denied".to_owned(),
+            (0, 0) => "No unit forbids now what was denied".to_owned(),
             (0, programs) => {
                 format!("{} denied system calls", times_of(programs, "program was", "programs were"))
             }
@@ -311,6 +313,9 @@ impl People {
         }
         if part.denied > 0 {
             words.push(format!("denied {}", times(part.denied, "time", "times")));
+        }
+        if part.logged > 0 {
+            words.push(format!("logged {}", times(part.logged, "time", "times")));
         }
         match (part.first, part.last) {
             (Some(first), Some(last)) if first == last => words.push(format!("at {}", self.time(last))),

@@ -93,39 +93,49 @@ fn range_of(
 /// What could not be read, or does not count.
 fn findings(inputs: &Inputs, read: &FilesRead, counted: &Counted) -> Vec<Finding> {
     let mut out = inputs.findings.clone();
-    let mut warn = |message: String| out.push(Finding::warning(Code::LogUnreadable, message, None));
+    let mut warn = |code: Code, message: String| out.push(Finding::warning(code, message, None));
     for (path, why) in &read.unread {
-        warn(format!("{}: {why}", crate::unit::shown_path(path)));
+        warn(Code::LogUnreadable, format!("{}: {why}", crate::unit::shown_path(path)));
     }
     if let Some(first) = read.malformed.first() {
         let path = crate::unit::shown_path(&first.path);
-        warn(format!(
-            "records that are cut, or not as the kernel writes them, count for nothing (in all {}); the first is {}, \
+        warn(
+            Code::LogDamaged,
+            format!(
+                "records that are cut, or not as the kernel writes them, count for nothing (in all {}); the first is {}, \
              {path}: {}",
-            read.malformed_total, first.place, first.why
-        ));
+                read.malformed_total, first.place, first.why
+            ),
+        );
     }
     if counted.timeless > 0 {
-        warn(format!(
-            "{} records do not say when they were written, and count for nothing where a time is given",
-            counted.timeless
-        ));
+        warn(
+            Code::RecordsLeftOut,
+            format!(
+                "{} records do not say when they were written, and count for nothing where a time is given",
+                counted.timeless
+            ),
+        );
     }
     if counted.left_out > 0 {
-        warn(format!(
-            "there are records of so many different programs and units that {} of them are not kept, and count for \
+        warn(
+            Code::RecordsLeftOut,
+            format!(
+                "there are records of so many different programs and units that {} of them are not kept, and count for \
              nothing",
-            counted.left_out
-        ));
+                counted.left_out
+            ),
+        );
     }
     if counted.maybe_twice {
         warn(
+            Code::RecordsLeftOut,
             "there are so many records that some, which stand in several logs, may have counted twice"
                 .to_owned(),
         );
     }
     if inputs.all.is_empty() && inputs.findings.is_empty() {
-        warn("this system keeps neither a journal nor a log of auditd's".to_owned());
+        warn(Code::LogUnreadable, "this system keeps neither a journal nor a log of auditd's".to_owned());
     }
     out
 }

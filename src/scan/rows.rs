@@ -96,11 +96,18 @@ impl Group {
         part.killed = self.unnamed.times;
         for sighting in self.sorted() {
             let times = u64::try_from(sighting.count).unwrap_or(u64::MAX);
-            let of_kind =
-                if sighting.denial.effect == Effect::Killed { &mut part.killed } else { &mut part.denied };
+            let mut row = row(sighting);
+            let of_kind = match sighting.denial.effect {
+                Effect::Killed => &mut part.killed,
+                Effect::Failed(_) => &mut part.denied,
+                Effect::Recorded => {
+                    row.effect = "logged"; // in a log that is what it says: in a replay or for SystemCallLog=
+                    &mut part.logged
+                }
+            };
             *of_kind = of_kind.saturating_add(times);
             all.add(Count { times, first: sighting.first, last: sighting.last });
-            part.calls.push(row(sighting));
+            part.calls.push(row);
         }
         (part.first, part.last) = (all.first, all.last);
         part

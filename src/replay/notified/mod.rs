@@ -12,7 +12,7 @@ mod supervisor;
 pub use gate::{ARGUMENT, gate_main};
 
 use super::local::denials::identity;
-use super::session::{Session, Watch};
+use super::session::{Session, Watch, Watched};
 use super::traced::{Folder, has_mount_namespace, runs_as_another};
 use super::{Engine, Observation, Replay, ReplayError};
 use crate::change::Approval;
@@ -42,18 +42,17 @@ pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observatio
     let own = Own::find().map_err(ReplayError::NoNotify)?;
     let bound = binds(replay.unit, &own).map_err(ReplayError::NoNotify)?;
     let folder = Folder::make(replay.unit, 0o755).map_err(|error| no_folder(&error))?;
-    let files = Files::make(&folder.0, replay.policy).map_err(|error| no_folder(&error))?;
+    let files = Files::of(&folder.0);
+
+    let text = drop_in(replay.unit, replay.policy, &own.path, &files, bound);
+    let session = Session::begin(replay.manager, &replay.unit.name, replay.status, &text, approved)?;
+    files.write(replay.policy).map_err(|error| no_folder(&error))?; // from here on, its note tells of them
     let supervisor =
         Supervisor::start(replay.policy.clone(), replay.control_groups(), &files.filter, &own, replay.blame)
             .map_err(|errno| ReplayError::NoNotify(format!("inotify: {}", errno.desc())))?;
     try_outside(&supervisor, &own, &files.filter).map_err(ReplayError::NoNotify)?;
     supervisor.begin_anew(&own);
-
-    let text = drop_in(replay.unit, replay.policy, &own.path, &files, bound);
-    let session = Session::begin(replay.manager, &replay.unit.name, replay.status, &text, approved)?;
-    let enough = || supervisor.failure().is_some();
-    let watched = session.run(Watch { enough: &enough, ..replay.watch() })?;
-    session.end()?; // the supervisor listens until all of its processes are gone
+    let watched = watch(session, replay, &supervisor)?;
     let seen = supervisor.end();
     if let Some(why) = seen.failed {
         return Err(ReplayError::NoNotify(why));
@@ -67,6 +66,14 @@ pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observatio
     observation.denials = seen.denials.all;
     observation.lossy = seen.denials.lossy;
     Ok(observation)
+}
+
+/// Run the unit. However that ends, the supervisor listens until all of its processes are gone.
+fn watch(session: Session, replay: &Replay, supervisor: &Supervisor) -> Result<Watched, ReplayError> {
+    let enough = || supervisor.failure().is_some();
+    let watched = session.run(Watch { enough: &enough, ..replay.watch() })?;
+    session.end()?;
+    Ok(watched)
 }
 
 fn no_folder(error: &io::Error) -> ReplayError {
@@ -167,18 +174,17 @@ struct Files {
 }
 
 impl Files {
-    fn make(folder: &Path, policy: &Policy) -> io::Result<Self> {
-        let files = Files {
-            folder: folder.to_owned(),
-            filter: folder.join("filter"),
-            program: folder.join("unitfix"),
-        };
-        std::fs::write(&files.filter, bpf::to_bytes(&filter(policy)))?;
-        std::fs::write(&files.program, "")?;
-        for file in [&files.filter, &files.program] {
+    fn of(folder: &Path) -> Self {
+        Files { folder: folder.to_owned(), filter: folder.join("filter"), program: folder.join("unitfix") }
+    }
+
+    fn write(&self, policy: &Policy) -> io::Result<()> {
+        std::fs::write(&self.filter, bpf::to_bytes(&filter(policy)))?;
+        std::fs::write(&self.program, "")?;
+        for file in [&self.filter, &self.program] {
             std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644))?; // whatever the umask is
         }
-        Ok(files)
+        Ok(())
     }
 }
 
@@ -282,11 +288,7 @@ mod tests {
     fn dropped_in(lines: &str, bound: bool) -> String {
         let unit = unit(lines);
         let policy = Policy::evaluate(&unit, &Groups::from_rules(252).unwrap());
-        let files = Files {
-            folder: "/run/f".into(),
-            filter: "/run/f/filter".into(),
-            program: "/run/f/unitfix".into(),
-        };
+        let files = Files::of(Path::new("/run/f"));
         let text = drop_in(&unit, &policy, Path::new("/usr/bin/unitfix"), &files, bound);
         let (comment, rest) = text.split_once('\n').unwrap();
         assert!(comment.starts_with("# Written by unitfix for a replay"), "{comment}");

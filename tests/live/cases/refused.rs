@@ -139,11 +139,18 @@ fn no_strace(bed: &Bed) {
     assert_said(&output, 5, &["strace is not installed", "apt install strace"]);
     assert_one_message(&output);
     before.assert_same(bed, UNIT, "without strace");
-    // and where there is no audit either
+    // and where there is no audit, and the unit may install no filter
+    bed.run(&["systemctl", "stop", UNIT]);
+    start_killed(bed, &format!("{FAILED}CapabilityBoundingSet=~CAP_SYS_ADMIN\n"));
+    let before = Snapshot::of(bed, UNIT);
     let hide_both = format!("{hide} && exec unshare --net \"$@\"");
     let output = after(bed, &hide_both, &[UNIT, "--apply", "--yes", "--observe", "1"]);
-    assert_said(&output, 5, &["strace", "audit"]);
-    before.assert_same(bed, UNIT, "with neither");
+    assert_said(
+        &output,
+        5,
+        &["strace is not installed", "audit", "CapabilityBoundingSet= lacks CAP_SYS_ADMIN"],
+    );
+    before.assert_same(bed, UNIT, "with none of them");
 }
 
 /// Whatever is in a log that the user names, it is read to its end, and believed only where it holds records.
