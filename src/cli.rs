@@ -2,8 +2,9 @@
 
 use crate::plan::Prefer;
 use crate::replay::Via;
+use crate::span;
 use crate::unit::shown_path;
-use crate::watch::{Period, span};
+use crate::watch::Period;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

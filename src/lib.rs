@@ -87,6 +87,8 @@ pub mod run;
 pub mod scan;
 pub mod seccomp;
 #[forbid(unsafe_code)]
+pub mod span;
+#[forbid(unsafe_code)]
 pub mod subject;
 #[forbid(unsafe_code)]
 pub mod syscalls;

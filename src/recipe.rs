@@ -13,8 +13,9 @@ use crate::replay::session::now_us;
 use crate::report::{DenialRow, FindingRow, People, ReplayRow, Report, output};
 use crate::root::Root;
 use crate::rules::Rules;
+use crate::span;
 use crate::subject::{Evidence, Failure, ManagedUnit, Subject, Verdict};
-use crate::watch::{Period, onlooker, span};
+use crate::watch::{Period, onlooker};
 use jiff::ZonedDateTime;
 use std::collections::BTreeSet;
 

@@ -1,25 +1,13 @@
 //! Points in time as journalctl takes them for `--since` and `--until` (systemd.time(7), "Parsing Timestamps"): those of
 //! its forms that people type.
 
+use crate::span::{fraction, micros as span};
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, ZonedDateTime};
 
 /// What is said about a time that is none.
 const FORMS: &str = "write a time as 2026-11-26 10:00, 2026-11-26, 10:00, today, yesterday, -2h, \"2 days ago\" or @1790000000";
-
-/// So many microseconds has one of each unit (systemd.time(7), "Parsing Time Spans"); a month and a year are averages.
-const UNITS: [(&[&str], u64); 9] = [
-    (&["us", "usec", "µs"], 1),
-    (&["ms", "msec"], 1_000),
-    (&["s", "sec", "second", "seconds"], 1_000_000),
-    (&["m", "min", "minute", "minutes"], 60_000_000),
-    (&["h", "hr", "hour", "hours"], 3_600_000_000),
-    (&["d", "day", "days"], 86_400_000_000),
-    (&["w", "week", "weeks"], 604_800_000_000),
-    (&["M", "month", "months"], 2_629_800_000_000),
-    (&["y", "year", "years"], 31_557_600_000_000),
-];
 
 /// Microseconds since the epoch of what somebody typed, as seen at this moment in this time zone.
 pub(crate) fn parse(text: &str, now: &ZonedDateTime) -> Result<u64, String> {
@@ -54,39 +42,6 @@ fn relative(text: &str, now: &ZonedDateTime) -> Option<u64> {
         return now.checked_sub(span(past)?);
     }
     now.checked_add(span(text.strip_prefix('+').or_else(|| text.strip_suffix(" left"))?)?)
-}
-
-/// `2h`, `1h30min`, `2 days`; a number alone is seconds.
-fn span(text: &str) -> Option<u64> {
-    let mut rest = text.trim();
-    let mut total: u64 = 0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, after) = rest.split_at_checked(digits)?;
-        let after = after.trim_start();
-        let letters = after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len());
-        let (unit, after) = after.split_at_checked(letters)?;
-        let one = match unit {
-            "" if after.trim().is_empty() => 1_000_000,
-            unit => UNITS.iter().find(|(names, _)| names.contains(&unit))?.1,
-        };
-        total = total.checked_add(fraction(number, one)?)?;
-        rest = after.trim_start();
-    }
-    (!text.trim().is_empty()).then_some(total)
-}
-
-/// A decimal number of something that has so many microseconds.
-fn fraction(text: &str, one: u64) -> Option<u64> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > 9 {
-        return None;
-    }
-    let scale = 10_u64.checked_pow(u32::try_from(part.len()).ok()?)?;
-    let part: u64 = if part.is_empty() { 0 } else { part.parse().ok()? };
-    let part = u64::try_from(u128::from(part) * u128::from(one) / u128::from(scale)).ok()?;
-    whole.parse::<u64>().ok()?.checked_mul(one)?.checked_add(part)
 }
 
 /// A date, a time of day (of today), or both; in the local zone or, with `UTC` or `Z` behind it, in that one.

@@ -1,8 +1,9 @@
 //! What happens in a watch, and `--json`'s stream of it: one object a line.
 
-use super::{Because, Glance, Onlooker, span};
+use super::{Because, Glance, Onlooker};
 use crate::replay::session::now_us;
 use crate::report::{DenialRow, Report, SCHEMA, output};
+use crate::span;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 

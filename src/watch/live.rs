@@ -1,10 +1,11 @@
 //! What people see of a watch: a list that is drawn anew in its place on a terminal; elsewhere one line for each kind of
 //! call, when it is first made.
 
-use super::{Event, Glance, Onlooker, span};
+use super::{Event, Glance, Onlooker};
 use crate::evidence::one_line;
 use crate::replay::session::now_us;
 use crate::report::{DenialRow, People, output, who};
+use crate::span;
 use console::{Alignment, Term, pad_str, style, truncate_str};
 use std::time::Duration;
 

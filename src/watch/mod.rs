@@ -6,7 +6,6 @@ mod events;
 mod ledger;
 mod life;
 mod live;
-pub mod span;
 
 pub use events::{Event, last_line};
 
@@ -47,10 +46,12 @@ impl Period {
     /// In words, to follow "watches it".
     #[must_use]
     pub fn words(&self) -> String {
-        let idle = |idle| format!("until no new kind of call came for {}", span::shown(idle));
+        let idle = |idle| format!("until no new kind of call came for {}", crate::span::shown(idle));
         match (self.limit, self.idle) {
-            (Some(limit), None) => format!("for {}", span::shown(limit)),
-            (Some(limit), Some(time)) => format!("{}, and for {} at most", idle(time), span::shown(limit)),
+            (Some(limit), None) => format!("for {}", crate::span::shown(limit)),
+            (Some(limit), Some(time)) => {
+                format!("{}, and for {} at most", idle(time), crate::span::shown(limit))
+            }
             (None, Some(time)) => idle(time),
             (None, None) => "until Ctrl-C".to_owned(),
         }
