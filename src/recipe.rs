@@ -223,7 +223,7 @@ fn blame(rows: &mut [DenialRow], subject: &dyn Subject, desk: &Desk) {
         // a unit file's programs ran here, wherever its repair is written
         let here = desk.options.unit.as_deref().is_some_and(|unit| unit.contains('/'));
         let root = if here { Root::default() } else { subject.root() };
-        DenialRow::find_packages(rows, &root, &desk.people.zone);
+        DenialRow::find_packages(rows, &root, &desk.people.zone());
     }
 }
 

@@ -61,9 +61,12 @@ fn head(options: &Options) -> String {
 /// The lines of a row: one for each that it is compared with, and one for its memory.
 fn lines(row: &Row, inputs: &Inputs, options: &Options) -> Result<String, Box<dyn Error>> {
     (row.prepare)(inputs)?;
-    let contenders = || std::iter::once(&row.ours).chain(row.peers.iter().map(|(peer, _)| peer));
-    let there: Vec<_> = contenders().filter(|contender| contender.is_installed()).collect();
-    let mut seconds = interleaved(&there, options.runs)?.into_iter();
+    row.ours.try_once()?.map_err(|why| format!("{}: {why}", row.work))?;
+    let tried: Vec<Result<(), String>> =
+        row.peers.iter().map(|(peer, _)| peer.try_once()).collect::<Result<_, _>>()?;
+    let running = row.peers.iter().zip(&tried).filter(|(_, tried)| tried.is_ok()).map(|((peer, _), _)| peer);
+    let contenders: Vec<_> = std::iter::once(&row.ours).chain(running).collect();
+    let mut seconds = interleaved(&contenders, options.runs)?.into_iter();
     let ours = seconds.next().unwrap_or(f64::NAN);
     let mut text = String::new();
     let mut work = format!("{} | {}", row.work, shown(ours));
@@ -74,9 +77,9 @@ fn lines(row: &Row, inputs: &Inputs, options: &Options) -> Result<String, Box<dy
             std::mem::replace(&mut work, " |".to_owned())
         );
     };
-    for (peer, goal) in &row.peers {
-        if !peer.is_installed() {
-            line(&peer.name, "not installed", &goal_words(*goal), "");
+    for ((peer, goal), tried) in row.peers.iter().zip(&tried) {
+        if let Err(why) = tried {
+            line(&peer.name, why, &goal_words(*goal), "");
             continue;
         }
         let theirs = seconds.next().unwrap_or(f64::NAN);

@@ -114,9 +114,8 @@ impl People {
     /// When it was, and how often; with the time zone, as the record may be of another machine.
     fn when_recorded(&self, record: &RecordRow) -> Option<String> {
         let time = record.time.and_then(|time| Timestamp::from_microsecond(i64::try_from(time).ok()?).ok());
-        let time = time.map(|time| {
-            time.to_zoned_datetime(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %z").to_string()
-        });
+        let time =
+            time.map(|time| time.to_zoned_datetime(self.zone()).strftime("%Y-%m-%d %H:%M:%S %z").to_string());
         match (record.count, time) {
             (0 | 1, time) => time,
             (n, None) => Some(format!("{n} times")),

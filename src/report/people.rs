@@ -14,8 +14,8 @@ const MANY: usize = 5;
 /// Writes the parts of a report.
 #[derive(Clone, Debug)]
 pub struct People {
-    /// The zone in which times of day are shown.
-    pub zone: TimeZone,
+    /// The zone in which times of day are shown; nothing: that of this system.
+    pub zone: Option<TimeZone>,
     /// How many columns a line may have; text that is not for a terminal may have any.
     pub width: usize,
 }
@@ -23,17 +23,23 @@ pub struct People {
 impl Default for People {
     fn default() -> Self {
         let size = console::Term::stdout().size_checked();
-        People { zone: TimeZone::system(), width: size.map_or(usize::MAX, |(_, columns)| columns.into()) }
+        People { zone: None, width: size.map_or(usize::MAX, |(_, columns)| columns.into()) }
     }
 }
 
 impl People {
+    /// The zone in which times of day are shown. That of this system takes long to find, the first time.
+    #[must_use]
+    pub fn zone(&self) -> TimeZone {
+        self.zone.clone().unwrap_or_else(TimeZone::system)
+    }
+
     /// For text that goes to standard error, with its width and colours, because standard output is for something else.
     #[must_use]
     pub fn on_standard_error() -> Self {
         console::set_colors_enabled(console::colors_enabled_stderr());
         let size = console::Term::stderr().size_checked();
-        People { zone: TimeZone::system(), width: size.map_or(usize::MAX, |(_, columns)| columns.into()) }
+        People { zone: None, width: size.map_or(usize::MAX, |(_, columns)| columns.into()) }
     }
 
     /// What was found: the unit's state, who was denied what, and the deciding lines.
@@ -120,8 +126,8 @@ impl People {
         else {
             return "an unknown time".to_owned();
         };
-        let time = time.to_zoned_datetime(self.zone.clone());
-        let today = Timestamp::now().to_zoned_datetime(self.zone.clone()).date();
+        let time = time.to_zoned_datetime(self.zone());
+        let today = Timestamp::now().to_zoned_datetime(self.zone()).date();
         let format = if time.date() == today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
         time.strftime(format).to_string()
     }
@@ -129,7 +135,7 @@ impl People {
     /// A time of day, without its date.
     pub(crate) fn clock(&self, microseconds: u64) -> String {
         let time = i64::try_from(microseconds).ok().and_then(|t| Timestamp::from_microsecond(t).ok());
-        let shown = |t: Timestamp| t.to_zoned_datetime(self.zone.clone()).strftime("%H:%M:%S").to_string();
+        let shown = |t: Timestamp| t.to_zoned_datetime(self.zone()).strftime("%H:%M:%S").to_string();
         time.map(shown).unwrap_or_default()
     }
 

@@ -22,13 +22,26 @@ static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
 });
 
 fn is_call(name: &str) -> bool {
+    if UNCHECKED.get() {
+        return !name.starts_with('@');
+    }
     !name.starts_with('@')
         && (Arch::ALL.iter().any(|arch| arch.number(name).is_some()) || KNOWN.contains(name)) // the cheap one first
 }
 
 thread_local! {
+    /// Names are believed to be some; see `unchecked`.
+    static UNCHECKED: Cell<bool> = const { Cell::new(false) };
     /// How many more bytes of texts may be read; see `within`.
     static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Read without looking whether there are such calls and groups, for which all groups of all versions are needed.
+pub(super) fn unchecked<T>(read: impl FnOnce() -> T) -> T {
+    UNCHECKED.set(true);
+    let out = read();
+    UNCHECKED.set(false);
+    out
 }
 
 /// Read with no more than so many bytes of texts: aliases of YAML can make anything of a small file.
@@ -115,7 +128,7 @@ impl Deref for CallOrGroup {
 impl<'de> Deserialize<'de> for CallOrGroup {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let read = |name: &str| {
-            if is_call(name) || (name.starts_with('@') && KNOWN.contains(name)) {
+            if is_call(name) || (name.starts_with('@') && (UNCHECKED.get() || KNOWN.contains(name))) {
                 return Ok(CallOrGroup(name.to_owned()));
             }
             Err(no_such(name))

@@ -40,10 +40,12 @@ impl RootedUnit {
 
 /// The major version of the systemd below a root: its private library carries it in its name.
 pub(super) fn version_below(root: &Root) -> Option<u32> {
-    let folders = ["/usr/lib/systemd", "/lib/systemd", "/usr/lib64/systemd"].map(PathBuf::from);
-    let multiarch = root.list(Path::new("/usr/lib")).unwrap_or_default();
-    let multiarch = multiarch.iter().map(|name| Path::new("/usr/lib").join(name).join("systemd"));
-    folders.into_iter().chain(multiarch).find_map(|folder| {
+    let folders =
+        ["/usr/lib/systemd", "/lib/systemd", "/usr/lib64/systemd", "/usr/lib/x86_64-linux-gnu/systemd"];
+    // looked for only where these have none
+    let multiarch = std::iter::once_with(|| root.list(Path::new("/usr/lib")).unwrap_or_default()).flatten();
+    let multiarch = multiarch.map(|name| Path::new("/usr/lib").join(name).join("systemd"));
+    folders.into_iter().map(PathBuf::from).chain(multiarch).find_map(|folder| {
         let names = root.list(&folder).ok()?;
         names.iter().find_map(|name| {
             let rest = name.to_str()?.strip_prefix("libsystemd-shared-")?;

@@ -149,7 +149,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     fn people() -> People {
-        People { zone: TimeZone::UTC, width: 80 }
+        People { zone: Some(TimeZone::UTC), width: 80 }
     }
 
     fn drawn(rows: &[DenialRow], size: (usize, usize)) -> String {

@@ -208,7 +208,7 @@ proptest! {
     ) {
         let pasted = parse(words.concat().as_bytes());
         let explanation = explained(&pasted);
-        let people = crate::report::People { zone: jiff::tz::TimeZone::UTC, width: 80 };
+        let people = crate::report::People { zone: Some(jiff::tz::TimeZone::UTC), width: 80 };
         let text = people.explanation(&explanation);
         let raw = text.contains('\u{1b}') && !console::colors_enabled();
         prop_assert!(!raw);
