@@ -4,7 +4,7 @@ use crate::change::{self, Answer, Approval, Pending, Prompt, Receipt, Store, Yes
 use crate::choice::{Chosen, choose};
 use crate::cli::Repair;
 use crate::ending::{Ending, helped, no_repair, seen};
-use crate::evidence::{Denial, Process, summary};
+use crate::evidence::{Process, summary};
 use crate::patch;
 use crate::plan::{Amendment, Ground, Needs, Plan, Prefer};
 use crate::proving::{Replayed, only_what_is_needed, settle};
@@ -202,9 +202,8 @@ fn half_way(error: &Failure, subject: &dyn Subject) -> Failure {
 
 fn show_diagnosis(subject: &dyn Subject, evidence: &Evidence, desk: &mut Desk) {
     let rows = |ours: bool| -> Vec<DenialRow> {
-        let denials: Vec<Denial> = evidence.denials.iter().filter(|d| d.is_ours() == ours).cloned().collect();
-        let mut rows: Vec<_> =
-            summary(&denials).iter().map(|s| DenialRow::new(s, subject.policy())).collect();
+        let sightings = summary(evidence.denials.iter().filter(|d| d.is_ours() == ours));
+        let mut rows: Vec<_> = sightings.iter().map(|s| DenialRow::new(s, subject.policy())).collect();
         blame(&mut rows, subject, desk);
         rows
     };

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 pub(super) const LINE_MAX: usize = 64 * 1024;
 
 /// So many denials are kept one by one.
-const DENIALS_MAX: usize = 20_000;
+const DENIALS_MAX: usize = 4_000;
 
 /// So many kinds of denials are counted beyond that.
 const KINDS_MAX: usize = 10_000;
@@ -415,7 +415,7 @@ mod tests {
         let read = read(&bytes);
         assert_eq!(read.kept.denials.len(), DENIALS_MAX + 2);
         assert_eq!(read.kept.more.values().copied().collect::<Vec<_>>(), [4, 0]);
-        assert_eq!(read.kept.total(), 20_006);
+        assert_eq!(read.kept.total(), 4_006);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct Sighting {
 
 /// Group denials by program and call: the most frequent first.
 #[must_use]
-pub fn summary(denials: &[Denial]) -> Vec<Sighting> {
+pub fn summary<'a>(denials: impl IntoIterator<Item = &'a Denial>) -> Vec<Sighting> {
     let mut groups: BTreeMap<(&Untrusted, Option<&Untrusted>, Call), Sighting> = BTreeMap::new();
     for denial in denials {
         let key = (&denial.process.comm, denial.process.exe.as_ref(), denial.call);
