@@ -270,7 +270,9 @@ fn show_policy(
     }
     let judged = inspected.judged()?;
     let page = PolicyPage::new(&judged, &calls);
-    output::result(&if options.place.json { json(&page)? } else { page.text(&people) });
+    let text =
+        if options.place.json { json(&page.with_all_calls(&judged.policy))? } else { page.text(&people) };
+    output::result(&text);
     if !calls.is_empty() {
         notices(&Lint::new(&judged, unit));
     }

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// So many records wait.
-const WAITING_MAX: usize = 1 << 15;
+const WAITING_MAX: usize = 1 << 13;
 
 /// Nothing that tells whose a record is comes later than so many microseconds after it.
 const TELLS_WITHIN_US: u64 = 12_000_000;

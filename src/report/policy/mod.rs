@@ -43,7 +43,7 @@ pub struct PolicyPage {
     pub logged: Option<LoggedRow>,
     /// What keeps the processes from gaining privileges (`NoNewPrivileges=`, or what implies it); empty: nothing.
     pub no_new_privileges: Vec<TokenRow>,
-    /// Every call of the architectures of this kernel that has a name, or those that were asked for.
+    /// Those that were asked for; in JSON, where none were, every call of this kernel's architectures that has a name.
     pub calls: Vec<CallRow>,
     /// What is wrong with the unit's files and its filter.
     pub findings: Vec<FindingRow>,
@@ -139,12 +139,10 @@ pub struct CaseRow {
 }
 
 impl PolicyPage {
-    /// Everything there is to say, and the answers for these calls (none asked for: for all calls).
+    /// Everything there is to say, and the answers for these calls.
     #[must_use]
     pub fn new(judged: &Judged, asked: &[Asked]) -> Self {
         let Judged { unit, groups, policy } = judged;
-        let all = || named_calls().map(|call| Asked { call, of_its_architecture: false });
-        let calls: Vec<Asked> = if asked.is_empty() { all().collect() } else { asked.to_vec() };
         PolicyPage {
             schema: SCHEMA,
             unitfix: env!("CARGO_PKG_VERSION"),
@@ -163,10 +161,20 @@ impl PolicyPage {
             restrictions: policy.restrictions.iter().map(RestrictionRow::from).collect(),
             logged: logged(policy),
             no_new_privileges: no_new_privileges(policy),
-            calls: calls.iter().map(|asked| CallRow::new(policy, asked)).collect(),
+            calls: asked.iter().map(|asked| CallRow::new(policy, asked)).collect(),
             findings: lint::findings(judged),
             asked: !asked.is_empty(),
         }
+    }
+
+    /// The same with the answers for all calls, where none was asked for.
+    #[must_use]
+    pub fn with_all_calls(mut self, policy: &Policy) -> Self {
+        if !self.asked {
+            let all = named_calls().map(|call| Asked { call, of_its_architecture: false });
+            self.calls = all.map(|asked| CallRow::new(policy, &asked)).collect();
+        }
+        self
     }
 }
 

@@ -1,6 +1,6 @@
 //! The page for people.
 
-use super::{ArchitecturesRow, CallRow, CaseRow, ForbiddenRow, PolicyPage, RestrictionRow};
+use super::{ArchitecturesRow, CallRow, CaseRow, ForbiddenRow, PolicyPage, RestrictionRow, named_calls};
 use crate::report::TokenRow;
 use crate::report::fill::fill_from;
 use crate::report::people::{People, caret, finding_text, listed};
@@ -51,7 +51,7 @@ impl PolicyPage {
             "deny" => "a deny list",
             _ => return format!("{}: no SystemCallFilter= in force", self.unit),
         };
-        let native = self.calls.iter().filter(|row| row.architecture == Arch::native()).count();
+        let native = named_calls().filter(|call| call.arch == Arch::native()).count();
         format!("{}: {kind} that forbids {forbidden} of {native} calls", self.unit)
     }
 
