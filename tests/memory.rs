@@ -95,7 +95,7 @@ fn a_log_of_any_length_streams_in_constant_memory() {
     println!("{} MiB of log took {} MiB of memory", written >> 20, peak >> 10);
     assert_eq!(output.status.code(), Some(1), "{stdout}\n{stderr}");
     assert!(
-        stdout.contains("setrlimit") && stdout.contains("warning[log-unreadable]: - holds records"),
+        stdout.contains("setrlimit") && stdout.contains("warning[log-damaged]: - holds records"),
         "{stdout}"
     );
     assert!(peak > 0 && peak <= LOG_KIB, "{peak} KiB");
