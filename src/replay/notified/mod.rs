@@ -52,7 +52,7 @@ pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observatio
             .map_err(|errno| ReplayError::NoNotify(format!("inotify: {}", errno.desc())))?;
     try_outside(&supervisor, &own, &files.filter).map_err(ReplayError::NoNotify)?;
     supervisor.begin_anew(&own);
-    let watched = watch(session, replay, &supervisor)?;
+    let watched = watch(session, replay, &supervisor, &files)?;
     let seen = supervisor.end();
     if let Some(why) = seen.failed {
         return Err(ReplayError::NoNotify(why));
@@ -69,9 +69,15 @@ pub(super) fn observe(replay: &Replay, approved: &Approval) -> Result<Observatio
 }
 
 /// Run the unit. However that ends, the supervisor listens until all of its processes are gone.
-fn watch(session: Session, replay: &Replay, supervisor: &Supervisor) -> Result<Watched, ReplayError> {
+fn watch(
+    session: Session,
+    replay: &Replay,
+    supervisor: &Supervisor,
+    files: &Files,
+) -> Result<Watched, ReplayError> {
     let enough = || supervisor.failure().is_some();
     let watched = session.run(Watch { enough: &enough, ..replay.watch() })?;
+    files.remove(); // while the note still tells of them
     session.end()?;
     Ok(watched)
 }
@@ -176,6 +182,12 @@ struct Files {
 impl Files {
     fn of(folder: &Path) -> Self {
         Files { folder: folder.to_owned(), filter: folder.join("filter"), program: folder.join("unitfix") }
+    }
+
+    fn remove(&self) {
+        for file in [&self.filter, &self.program] {
+            let _ = std::fs::remove_file(file); // the folder goes as well
+        }
     }
 
     fn write(&self, policy: &Policy) -> io::Result<()> {

@@ -10,9 +10,6 @@ pub const CASES: &[Case] = &[
     Case::new("scanning::printed_by_journalctl", printed_by_journalctl),
     Case::new("scanning::healthy", healthy).alone(),
     Case::new("scanning::waited_for", waited_for),
-    // where systemd-journal-remote is
-    Case::new("scanning::many_hosts", many_hosts).only_on(&["host"]),
-    Case::new("scanning::boots", boots).only_on(&["host"]),
 ];
 
 /// Installs and starts a service that is killed for a call, and waits until it is on record. Returns its `comm`.
@@ -122,63 +119,6 @@ fn sent(host: &str, boot: char, number: u32) -> String {
         1000 + number,
         head(us + 20_000),
     )
-}
-
-/// Has systemd-journal-remote write a journal file with these entries.
-fn keep(bed: &Bed, file: &str, entries: &str) {
-    let script =
-        r#"mkdir -p "$(dirname "$1")" && exec /usr/lib/systemd/systemd-journal-remote --output="$1" -"#;
-    let kept = bed.exec_with(&["sh", "-c", script, "sh", file], entries.as_bytes());
-    assert_eq!(kept.status, 0, "{kept:?}");
-}
-
-/// How many records journalctl finds that match.
-fn journalctl_counts(bed: &Bed, arguments: &[&str]) -> usize {
-    let words = ["journalctl", "--quiet", "--no-pager", "--output=cat", "_TRANSPORT=kernel"];
-    bed.run(&[&words[..], arguments].concat()).lines().count()
-}
-
-/// A directory as systemd-journal-remote fills it: a file for each host.
-fn many_hosts(bed: &Bed) {
-    let folder = "/run/many-hosts";
-    for (host, times) in [("alpha", 3), ("beta", 5)] {
-        let entries: String = (1..=times).map(|number| sent(host, '1', number * 20)).collect();
-        keep(bed, &format!("{folder}/remote-{host}.journal"), &entries);
-    }
-    let scanned = bed.unitfix(&["scan", "-D", folder, "--json"]);
-    assert_eq!((scanned.status, scanned.stderr.as_str()), (1, ""), "{}", scanned.stdout);
-    let report = json(&scanned.stdout);
-    let rows = report["units"].as_array().unwrap();
-    assert_eq!(rows.len(), 2, "{report:#}");
-    for row in rows {
-        let host = row["host"].as_str().unwrap();
-        let counted = journalctl_counts(bed, &["-D", folder, &format!("_HOSTNAME={host}")]);
-        assert_eq!((&row["unit"], &row["killed"]), (&"sent.service".into(), &counted.into()), "{report:#}");
-        assert_eq!(row["calls"][0]["call"], "setrlimit", "{report:#}");
-    }
-    bed.run(&["rm", "-r", folder]);
-}
-
-/// The boots that a journal has, by number and by ID.
-fn boots(bed: &Bed) {
-    let root = "/run/scanned-root";
-    let folder = format!("{root}/var/log/journal/{}", "a".repeat(32));
-    let of = |boot, numbers: std::ops::Range<u32>| -> String {
-        numbers.map(|number| sent("alpha", boot, number * 20)).collect()
-    };
-    let entries = [of('1', 1..4), of('2', 10..15), of('3', 20..22)].concat();
-    keep(bed, &format!("{folder}/system.journal"), &entries);
-    bed.run(&["mkdir", "-p", &format!("{root}/usr/lib/systemd/system")]);
-    bed.run(&["touch", &format!("{root}/usr/lib/systemd/libsystemd-shared-252.so")]);
-    let id = "2".repeat(32);
-    for (boot, times) in [("0", 2), ("-1", 5), ("-2", 3), ("1", 3), (id.as_str(), 5)] {
-        let scanned = bed.unitfix(&["scan", "--root", root, &format!("--boot={boot}"), "--json"]);
-        let report = json(&scanned.stdout);
-        let counted = journalctl_counts(bed, &["-D", &folder, &format!("--boot={boot}")]);
-        assert_eq!(counted, times, "{boot}");
-        assert_eq!(row(&report, "sent.service")["killed"], times, "{boot}: {report:#}");
-    }
-    bed.run(&["rm", "-r", root]);
 }
 
 /// Somebody waits for a long input, sees how far it came, and has had enough.
