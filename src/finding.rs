@@ -81,7 +81,8 @@ pub enum Code {
     LogUnreadable,
     /// A log with places that are cut, or not as the kernel writes them.
     LogDamaged,
-    /// Records that count for nothing: there are too many, or they do not say when they were written.
+    /// Records that count for nothing, or may have counted twice: there are too many, or they do not say when they were
+    /// written.
     RecordsLeftOut,
     /// A log that holds no record of a forbidden call.
     NoRecord,

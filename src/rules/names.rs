@@ -38,9 +38,9 @@ thread_local! {
 
 /// Read without looking whether there are such calls and groups, for which all groups of all versions are needed.
 pub(super) fn unchecked<T>(read: impl FnOnce() -> T) -> T {
-    UNCHECKED.set(true);
+    let before = UNCHECKED.replace(true); // these may need others of the rules that come with unitfix
     let out = read();
-    UNCHECKED.set(false);
+    UNCHECKED.set(before);
     out
 }
 

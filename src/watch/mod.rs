@@ -17,6 +17,7 @@ use crate::replay::complain::{FLOODS, drop_in, possible};
 use crate::replay::session::{Session, Watched, now_us};
 use crate::replay::{AuditSocket, CheckResult, Engine, Heard, Observation, Replay, ReplayError};
 use crate::report::{DenialRow, People};
+use crate::span;
 use crate::syscalls::Call;
 use ledger::Ledger;
 use life::{Life, Turn};
@@ -46,11 +47,11 @@ impl Period {
     /// In words, to follow "watches it".
     #[must_use]
     pub fn words(&self) -> String {
-        let idle = |idle| format!("until no new kind of call came for {}", crate::span::shown(idle));
+        let idle = |idle| format!("until no new kind of call came for {}", span::shown(idle));
         match (self.limit, self.idle) {
-            (Some(limit), None) => format!("for {}", crate::span::shown(limit)),
+            (Some(limit), None) => format!("for {}", span::shown(limit)),
             (Some(limit), Some(time)) => {
-                format!("{}, and for {} at most", idle(time), crate::span::shown(limit))
+                format!("{}, and for {} at most", idle(time), span::shown(limit))
             }
             (None, Some(time)) => idle(time),
             (None, None) => "until Ctrl-C".to_owned(),

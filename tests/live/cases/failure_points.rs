@@ -167,7 +167,7 @@ fn repair(bed: &Bed) {
 
 fn replay(bed: &Bed) {
     start_killed(bed, ACTIVE);
-    let arguments = [UNIT, "--yes", "--observe", "1", "--via", "log", "--prefer", "exact"];
+    let arguments = [UNIT, "--yes", "--observe", "1", "--prefer", "exact"];
     let deed = Deed {
         arguments: &arguments,
         modes: &["error", "kill"],

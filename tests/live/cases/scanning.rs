@@ -96,16 +96,15 @@ fn healthy(bed: &Bed) {
     assert_eq!(other.status, 2, "{other:?}");
 }
 
-/// A denied call of a service, as its host has it on record in a boot: what the kernel and the manager say.
-fn sent(host: &str, boot: char, number: u32) -> String {
+/// A denied call of a service of another host, as that has it on record: what the kernel and the manager say.
+fn sent(number: u32) -> String {
     let us = 1_767_600_000_000_000 + u64::from(number) * 1_000_000;
     let head = |us: u64| {
-        let ids = [boot, host.chars().next().unwrap()].map(|digit| digit.to_string().repeat(32));
         format!(
-            "__REALTIME_TIMESTAMP={us}\n__MONOTONIC_TIMESTAMP={}\n_BOOT_ID={}\n_MACHINE_ID={}\n_HOSTNAME={host}\n",
+            "__REALTIME_TIMESTAMP={us}\n__MONOTONIC_TIMESTAMP={}\n_BOOT_ID={}\n_MACHINE_ID={}\n_HOSTNAME=alpha\n",
             us - 1_767_500_000_000_000,
-            ids[0],
-            ids[1]
+            "1".repeat(32),
+            "a".repeat(32)
         )
     };
     format!(
@@ -123,7 +122,7 @@ fn sent(host: &str, boot: char, number: u32) -> String {
 
 /// Somebody waits for a long input, sees how far it came, and has had enough.
 fn waited_for(bed: &Bed) {
-    let entries: String = (0..8000).map(|number| sent("alpha", '1', number)).collect();
+    let entries: String = (0..8000).map(sent).collect();
     bed.write_file("/run/long", entries);
     let script = "trap : INT; (cat /run/long; sleep 1; cat /run/long; sleep 60) | /run/ut/unitfix scan";
     let mut terminal = bed.terminal(&["sh", "-c", script]);
