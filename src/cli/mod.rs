@@ -1,0 +1,110 @@
+//! The command line: what each command takes, and no more.
+
+mod explain;
+mod policy;
+mod repair;
+mod scan;
+mod watch;
+
+pub use explain::Explain;
+pub use policy::PolicyOptions;
+pub use repair::{PatchForm, Repair, Risk};
+pub use scan::Scan;
+pub use watch::Watch;
+
+use crate::unit::shown_path;
+use clap::{Args, Parser, Subcommand};
+use std::path::{Path, PathBuf};
+
+/// How long a unit is watched, where nothing else is said.
+const OBSERVE: u32 = 10;
+
+/// Repair a systemd service whose own SystemCallFilter= kills it.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    max_term_width = 80
+)]
+#[command(after_help = "unitfix finds forbidden calls and the lines that forbid them, and proposes the\n\
+smallest change as a drop-in. Nothing is restarted or written without a yes.\n\n\
+Exit status: 0 nothing to repair, or repaired; 1 proposed; 2 usage; 3 no repair\n\
+can be offered; 4 rolled back; 5 this system cannot do it. See also unitfix(1).")]
+pub struct Cli {
+    /// What to do, if not to repair
+    #[command(subcommand)]
+    pub command: Option<Task>,
+    /// Repairing
+    #[command(flatten)]
+    pub repair: Repair,
+}
+
+/// The other things that unitfix does.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Show what a unit's settings let every call do, and which line decides
+    Policy(PolicyOptions),
+    /// Say what an audit line, a system call or an @group means
+    Explain(Explain),
+    /// Watch a unit in complain mode while it works, then repair it
+    Watch(Watch),
+    /// Find every unit that was denied something: since boot, or in logs
+    Scan(Scan),
+    /// Show what unitfix wrote, and what was left behind
+    Status {
+        /// Only this unit
+        unit: Option<String>,
+        /// Where the system is
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take back what unitfix wrote for a unit
+    Revert {
+        /// The unit, or the path of a unit file
+        unit: String,
+        /// Ask nothing
+        #[arg(long)]
+        yes: bool,
+        /// Where unitfix wrote it, if not below /
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
+    },
+}
+
+/// What systemd did before is not known.
+const OLDEST_SYSTEMD: u32 = 247;
+
+/// A version of systemd, as `systemctl --version` and packages write it: `252`, `v252`, `252.38-1~deb12u1`.
+fn systemd_version(text: &str) -> Result<u32, String> {
+    let digits = text.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    let version = digits.parse().ok().filter(|version| (OLDEST_SYSTEMD..10_000).contains(version));
+    version
+        .ok_or_else(|| format!("write a major version of systemd from {OLDEST_SYSTEMD} on, for example 252"))
+}
+
+/// A path in a command that somebody may type: as a shell takes it, and in one line whatever the path holds.
+pub(crate) fn as_typed(path: &Path) -> String {
+    quoted(&shown_path(path))
+}
+
+/// A word as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "@%+=:,./_-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// Where the system is.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Place {
+    /// Work below DIR, without a service manager
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
