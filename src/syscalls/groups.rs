@@ -170,12 +170,14 @@ impl Groups {
     #[must_use]
     pub fn knows(&self, call: &str) -> bool {
         let listed = |members: &BTreeSet<String>| members.contains(call);
+        let known = self.members("@known");
         // with @known nearly every name stands in some group; the kernel's own are newer than systemd's
         let kernels = || super::Arch::of_this_kernel().iter().any(|arch| arch.number(call).is_some());
         !self.names.void.contains(call)
-            && (self.names.members.values().any(listed)
+            && (known.is_some_and(listed)
+                || self.names.members.values().any(listed)
                 || self.names.beyond.contains(call)
-                || self.members("@known").is_none() && kernels())
+                || known.is_none() && kernels())
     }
 }
 
