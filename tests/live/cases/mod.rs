@@ -18,6 +18,7 @@ mod killed;
 mod ladder;
 mod lasting;
 mod lint;
+mod manual;
 mod minimum;
 mod notified;
 mod other_causes;
