@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_can_follow() {
-        assert_eq!(completed(&["pol"]), ["policy"]);
+        assert_eq!(completed(&["expl"]), ["explain"]);
         assert_eq!(completed(&["explain", "setrlim"]), ["setrlimit"]);
         assert_eq!(completed(&["explain", "@resour"]), ["@resources"]);
         assert_eq!(completed(&["explain", "31/SYS", "@reb"]), ["@reboot"]);

@@ -42,8 +42,8 @@ pub struct Cli {
 }
 
 /// What `-h` leaves to `--help`: what is seldom needed, and what those know who ask for the short one.
-const SELDOM: [&str; 9] =
-    ["unit", "allow_risk", "minimize", "check", "via", "observe", "blame", "log", "root"];
+const SELDOM: [&str; 10] =
+    ["unit", "allow_risk", "minimize", "check", "via", "observe", "blame", "log", "root", "json"];
 
 /// The command line of this run. For a mistake in it, or for help, the program ends here.
 #[must_use]
@@ -57,7 +57,10 @@ pub fn parse() -> Cli {
 fn brief(command: Command) -> Command {
     let seldom = |arg: Arg| if SELDOM.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg };
     let more = "--help shows more, and so does unitfix(1).";
-    command.mut_args(seldom).after_help(more).mut_subcommands(|task| match task.get_after_help() {
+    let brief = command.mut_args(seldom).disable_help_subcommand(true).after_help(more);
+    // clap leaves out of the usage what is hidden
+    let brief = brief.override_usage("unitfix [OPTIONS] [UNIT]\n       unitfix <COMMAND>");
+    brief.mut_subcommands(|task| match task.get_after_help() {
         Some(_) => task.after_help(more),
         None => task,
     })

@@ -13,7 +13,7 @@ const PROMPT: &str = "what now> ";
 
 /// What is typed, and the words that it becomes.
 const TYPED: &[(&str, &[&str])] = &[
-    ("unitfix pol", &["policy"]),
+    ("unitfix expl", &["explain"]),
     ("unitfix explain setrlim", &["explain", "setrlimit"]),
     ("unitfix explain @resour", &["explain", "@resources"]),
     ("unitfix policy a.service mount x86:socketc", &["policy", "a.service", "mount", "x86:socketcall"]),
@@ -139,9 +139,9 @@ fn complete(shell: &str, command: &str, rc: (&str, &str)) {
         assert_eq!(terminal.words(line), *words, "{shell}: {line}");
     }
     // after another command, and in the middle of a line
-    assert_eq!(terminal.words("true; unitfix pol"), ["policy"], "{shell}");
-    assert_eq!(terminal.words("unitfix pol a.service\u{1}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}"), [
-        "policy",
+    assert_eq!(terminal.words("true; unitfix expl"), ["explain"], "{shell}");
+    assert_eq!(terminal.words("unitfix expl a.service\u{1}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}"), [
+        "explain",
         "a.service"
     ]);
     assert!(!folder.path().join("pwned").exists());

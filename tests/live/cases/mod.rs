@@ -110,6 +110,7 @@ pub fn all() -> Vec<Case> {
         scanning::CASES,
         patch::CASES,
         lint::CASES,
+        manual::CASES,
         installed_filters::CASES,
         real_calls::CASES,
         shown::CASES,
