@@ -137,7 +137,7 @@ pub struct TokenRow {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Finding"))]
 pub struct FindingRow {
-    /// The stable code.
+    /// The stable code; unitfix-findings(7) has them all.
     pub code: &'static str,
     /// How much it matters.
     pub severity: Severity,

@@ -17,7 +17,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 pub enum Event<'a> {
     /// The unit is in complain mode now.
     Begun {
-        /// The version of this format, that of [`Report`].
+        /// The version of this format.
         #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
         schema: u32,
         /// The version of unitfix.
