@@ -194,7 +194,8 @@ fn the_manual_has_every_exit_status() {
 fn help_fits_on_a_screen() {
     let mut cli = Cli::command();
     cli.build();
-    let commands: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).filter(|c| *c != "help").collect();
+    let commands: Vec<&str> =
+        cli.get_subcommands().map(clap::Command::get_name).filter(|c| *c != "help").collect();
     assert!(commands.len() >= 6);
     let help = |args: &[&str]| {
         let output = unitfix(Path::new("."), args);

@@ -167,7 +167,8 @@ impl Store {
 
     /// The units that have one, whatever it holds.
     pub fn units(&self) -> io::Result<Vec<UnitName>> {
-        let names = self.root.iter().map(|root| root.list(Path::new(FOLDER))).collect::<io::Result<Vec<_>>>()?;
+        let names =
+            self.root.iter().map(|root| root.list(Path::new(FOLDER))).collect::<io::Result<Vec<_>>>()?;
         let unit = |name: &std::ffi::OsString| UnitName::parse(name.to_str()?.strip_suffix(".json")?).ok();
         Ok(names.iter().flatten().filter_map(unit).collect())
     }

@@ -142,7 +142,8 @@ mod tests {
     use std::fs;
 
     fn completed(words: &[&str]) -> Vec<String> {
-        let lines = candidates(std::iter::once("unitfix").chain(words.iter().copied()).map(OsString::from).collect());
+        let lines =
+            candidates(std::iter::once("unitfix").chain(words.iter().copied()).map(OsString::from).collect());
         lines.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect()
     }
 
@@ -199,7 +200,9 @@ mod tests {
     #[test]
     fn names_that_a_shell_would_take_apart_are_left_out() {
         let word = OsStr::new("");
-        for hostile in ["a b", "$(reboot).service", "a;b", "a\nb", "\u{1b}[2J", "a'b", "a\"b", "a*", "\u{202e}x"] {
+        for hostile in
+            ["a b", "$(reboot).service", "a;b", "a\nb", "\u{1b}[2J", "a'b", "a\"b", "a*", "\u{202e}x"]
+        {
             assert_eq!(line(&CompletionCandidate::new(hostile), word), None, "{hostile:?}");
         }
         let escaped = r"systemd-fsck@dev-disk-by\x2duuid.service";

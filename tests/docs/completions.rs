@@ -82,7 +82,9 @@ impl Shell {
             .unwrap_or_else(|error| panic!("script(1), of util-linux: {error}"));
         let (sender, printed) = channel();
         let stdout = child.stdout.take().unwrap();
-        std::thread::spawn(move || stdout.bytes().map_while(Result::ok).try_for_each(|byte| sender.send(byte)));
+        std::thread::spawn(move || {
+            stdout.bytes().map_while(Result::ok).try_for_each(|byte| sender.send(byte))
+        });
         let mut shell = Shell { child, printed, text: String::new() };
         shell.expect(PROMPT);
         shell
@@ -140,10 +142,11 @@ fn complete(shell: &str, command: &str, rc: (&str, &str)) {
     }
     // after another command, and in the middle of a line
     assert_eq!(terminal.words("true; unitfix expl"), ["explain"], "{shell}");
-    assert_eq!(terminal.words("unitfix expl a.service\u{1}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}"), [
-        "explain",
-        "a.service"
-    ]);
+    assert_eq!(
+        terminal
+            .words("unitfix expl a.service\u{1}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}\u{6}"),
+        ["explain", "a.service"]
+    );
     assert!(!folder.path().join("pwned").exists());
 }
 
@@ -156,7 +159,9 @@ fn bash_completes() {
 #[test]
 fn zsh_completes() {
     let folder = script("");
-    let source = format!("bindkey -e\nfpath=('{folder}' $fpath)\nautoload -Uz compinit\ncompinit -u -D\nunsetopt beep");
+    let source = format!(
+        "bindkey -e\nfpath=('{folder}' $fpath)\nautoload -Uz compinit\ncompinit -u -D\nunsetopt beep"
+    );
     complete("zsh", "zsh -d -i", (".zshrc", &source));
 }
 

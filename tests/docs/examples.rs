@@ -39,7 +39,9 @@ fn examples_of_unit_files_do_what_is_said() {
         let (status, words) = match line.as_str() {
             "unitfix ./debian/docuum.service" => (1, "Repair: let setpriority fail with EPERM"),
             "unitfix ./debian/docuum.service --patch | git apply" => (0, ""),
-            "unitfix policy ./debian/docuum.service --lint --systemd 257" => (0, "nothing is wrong with its filter"),
+            "unitfix policy ./debian/docuum.service --lint --systemd 257" => {
+                (0, "nothing is wrong with its filter")
+            }
             "unitfix explain arch=c000003e syscall=160" => (0, "setrlimit"),
             _ => continue,
         };

@@ -20,10 +20,13 @@ struct Entry {
 fn entries() -> Vec<Entry> {
     let lines = SECTIONS.iter().flat_map(|name| section(PAGE, name)).collect::<Vec<_>>();
     let entry = |lines: &[String]| {
-        let (code, severities) = lines[1].split_once(" (").unwrap_or_else(|| panic!("no severity: {lines:?}"));
+        let (code, severities) =
+            lines[1].split_once(" (").unwrap_or_else(|| panic!("no severity: {lines:?}"));
         let words = severities.trim_end_matches(')').split(" or ");
-        let advice: String = lines.iter().skip_while(|line| !line.starts_with("= ")).take(1).cloned().collect();
-        let [example] = blocks_of(lines).try_into().unwrap_or_else(|found| panic!("one example: {code} {found:?}"));
+        let advice: String =
+            lines.iter().skip_while(|line| !line.starts_with("= ")).take(1).cloned().collect();
+        let [example] =
+            blocks_of(lines).try_into().unwrap_or_else(|found| panic!("one example: {code} {found:?}"));
         Entry {
             code: code.to_owned(),
             severities: words.map(str::to_owned).collect(),
@@ -80,8 +83,10 @@ fn linted(entry: &Entry) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("example.service"), format!("{}\n", entry.example)).unwrap();
     let version = entry.example.lines().next().unwrap().strip_prefix("# systemd ").unwrap_or("262");
-    let output = unitfix(folder.path(), &["policy", "./example.service", "--lint", "--json", "--systemd", version]);
-    let lint: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{entry:?}: {error}"));
+    let output =
+        unitfix(folder.path(), &["policy", "./example.service", "--lint", "--json", "--systemd", version]);
+    let lint: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{entry:?}: {error}"));
     let found: Vec<&Value> = lint["findings"].as_array().unwrap().iter().collect();
     let [finding] = found[..] else { panic!("{entry:?} gives {found:#?}") };
     assert_eq!(finding["code"], entry.code.as_str());

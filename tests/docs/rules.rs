@@ -36,7 +36,8 @@ fn every_key_is_documented_and_no_other() {
     }
     let tiers = mistake("risk: [{tier: nonsense, calls: [mount], lets: a, source: b}]");
     let tiers: Vec<&str> = tiers.lines().next().unwrap().split('`').skip(3).step_by(2).collect();
-    let page = squeezed(&section(PAGE, "RISK").join("\n").replace([','], "").replace(".BR ", "").replace(".B ", ""));
+    let page =
+        squeezed(&section(PAGE, "RISK").join("\n").replace([','], "").replace(".BR ", "").replace(".B ", ""));
     let shown = tiers.join(" ").replace("process-control system", "process-control or system");
     assert!(tiers.len() == 7 && page.contains(&shown), "{shown}\n{page}");
 }
@@ -70,7 +71,8 @@ fn the_examples_are_rules_and_do_what_is_shown() {
     fs::write(&file, example().replace("\"@memlock\"", "setrlimt")).unwrap();
     let [session] = blocks_of(&section(PAGE, "MISTAKES")).try_into().unwrap();
     let (command, answer) = session.split_once('\n').unwrap();
-    let said = unitfix_in_shell(root.path(), &format!("{}; echo status $?", command.trim_start_matches("# ")));
+    let said =
+        unitfix_in_shell(root.path(), &format!("{}; echo status $?", command.trim_start_matches("# ")));
     assert!(squeezed(&said).contains(&squeezed(answer)), "{answer}\nis not in\n{said}");
     assert!(said.ends_with("status 5\n"), "{said}");
 }

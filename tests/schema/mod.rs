@@ -23,12 +23,15 @@ struct Schema {
 pub fn check(arguments: &[&str], output: &str) -> usize {
     let mut count = 0;
     for value in serde_json::Deserializer::from_str(output).into_iter::<Value>() {
-        let value = value.unwrap_or_else(|error| panic!("{arguments:?} printed what is no JSON: {error}\n{output}"));
+        let value =
+            value.unwrap_or_else(|error| panic!("{arguments:?} printed what is no JSON: {error}\n{output}"));
         let name = definition(arguments, &value);
         let schema = schema();
         let at = DEFINITIONS.iter().position(|known| *known == name).unwrap();
         if let Err(error) = schema.schemas.validate(&value, schema.indexes[at]) {
-            panic!("{arguments:?} printed what is no {name} of man/unitfix.schema.json: {error:#}\n{value:#}");
+            panic!(
+                "{arguments:?} printed what is no {name} of man/unitfix.schema.json: {error:#}\n{value:#}"
+            );
         }
         count += 1;
     }
@@ -59,8 +62,11 @@ fn schema() -> &'static Schema {
         let mut compiler = Compiler::new();
         compiler.add_resource(LOCATION, file).unwrap();
         let mut schemas = Schemas::new();
-        let mut compile =
-            |name| compiler.compile(&format!("{LOCATION}#/$defs/{name}"), &mut schemas).unwrap_or_else(|e| panic!("{e:#}"));
+        let mut compile = |name| {
+            compiler
+                .compile(&format!("{LOCATION}#/$defs/{name}"), &mut schemas)
+                .unwrap_or_else(|e| panic!("{e:#}"))
+        };
         let indexes = DEFINITIONS.map(&mut compile).to_vec();
         Schema { schemas, indexes }
     })

@@ -35,7 +35,8 @@ fn typed(bed: &Bed, line: &str) -> Output {
 
 fn examples(bed: &Bed) {
     let victim = bed.own_victim();
-    let text = format!("[Service]\nExecStart={} setrlimit sleep\nSystemCallFilter=~@resources\n", victim.path);
+    let text =
+        format!("[Service]\nExecStart={} setrlimit sleep\nSystemCallFilter=~@resources\n", victim.path);
     bed.install_unit("docuum.service", &text);
     bed.exec(&["systemctl", "start", "docuum.service"]);
     bed.wait_until("a record of the kill", |bed| !bed.seccomp_records(&victim.comm).is_empty());
