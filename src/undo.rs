@@ -7,7 +7,7 @@ use crate::evidence::one_line;
 use crate::manager::{Manager, ManagerError, Standing, SystemManager};
 use crate::plan::HEADER;
 use crate::replay::session;
-use crate::report::{People, output};
+use crate::report::{People, SCHEMA, output};
 use crate::root::Root;
 use crate::subject::{Failure, leftovers};
 use crate::trust;
@@ -129,6 +129,7 @@ pub fn revert_file(path: &Path, prompt: &Prompt) -> Result<Ending, Failure> {
 
 /// What unitfix wrote for one unit, and whether it is still so.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "WrittenRepair"))]
 pub struct StatusRow {
     /// The receipt.
     #[serde(flatten)]
@@ -139,6 +140,7 @@ pub struct StatusRow {
 
 /// A file that does not count for anything yet.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HalfWritten {
     /// The unit.
     pub unit: String,
@@ -148,7 +150,13 @@ pub struct HalfWritten {
 
 /// What `unitfix status` tells.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
+    /// The version of this format.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
+    pub schema: u32,
+    /// The version of unitfix.
+    pub unitfix: &'static str,
     /// Every repair.
     pub repairs: Vec<StatusRow>,
     /// Units with a replay that is going on, or was left behind by a run that was killed.
@@ -179,6 +187,8 @@ pub fn status(root: &Root, only: Option<&UnitName>) -> Result<Status, Failure> {
         StatusRow { receipt, now }
     };
     Ok(Status {
+        schema: SCHEMA,
+        unitfix: env!("CARGO_PKG_VERSION"),
         repairs: receipts.into_iter().filter(|r| wanted(&r.unit)).map(row).collect(),
         replays: replays.into_iter().filter(|r| wanted(r)).collect(),
         half_written: half_written

@@ -1,5 +1,6 @@
 //! The command line: what each command takes, and no more.
 
+pub mod complete;
 mod explain;
 mod policy;
 mod repair;
@@ -13,7 +14,8 @@ pub use scan::Scan;
 pub use watch::Watch;
 
 use crate::unit::shown_path;
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
+use clap_complete::engine::ArgValueCompleter;
 use std::path::{Path, PathBuf};
 
 /// How long a unit is watched, where nothing else is said.
@@ -27,10 +29,9 @@ const OBSERVE: u32 = 10;
     arg_required_else_help = true,
     max_term_width = 80
 )]
-#[command(after_help = "unitfix finds forbidden calls and the lines that forbid them, and proposes the\n\
-smallest change as a drop-in. Nothing is restarted or written without a yes.\n\n\
-Exit status: 0 nothing to repair, or repaired; 1 proposed; 2 usage; 3 no repair\n\
-can be offered; 4 rolled back; 5 this system cannot do it. See also unitfix(1).")]
+#[command(after_help = "Nothing is restarted or written without a yes. Exit status: 0 nothing to repair,\n\
+or repaired; 1 proposed; 2 usage; 3 no repair can be offered; 4 rolled back;\n\
+5 this system cannot do it. See also unitfix(1).")]
 pub struct Cli {
     /// What to do, if not to repair
     #[command(subcommand)]
@@ -38,6 +39,31 @@ pub struct Cli {
     /// Repairing
     #[command(flatten)]
     pub repair: Repair,
+}
+
+/// What `-h` leaves to `--help`: what is seldom needed, and what those know who ask for the short one.
+const SELDOM: [&str; 10] =
+    ["unit", "allow_risk", "minimize", "check", "via", "observe", "blame", "log", "root", "json"];
+
+/// The command line of this run. For a mistake in it, or for help, the program ends here.
+#[must_use]
+pub fn parse() -> Cli {
+    let short = std::env::args_os().any(|word| word == "-h");
+    let command = if short { brief(Cli::command()) } else { Cli::command() };
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// With the help of `-h`: clap's own short one would make `--help` twice as long as it is.
+fn brief(command: Command) -> Command {
+    let seldom = |arg: Arg| if SELDOM.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg };
+    let more = "--help shows more, and so does unitfix(1).";
+    let brief = command.mut_args(seldom).disable_help_subcommand(true).after_help(more);
+    // clap leaves out of the usage what is hidden
+    let brief = brief.override_usage("unitfix [OPTIONS] [UNIT]\n       unitfix <COMMAND>");
+    brief.mut_subcommands(|task| match task.get_after_help() {
+        Some(_) => task.after_help(more),
+        None => task,
+    })
 }
 
 /// The other things that unitfix does.
@@ -54,6 +80,7 @@ pub enum Task {
     /// Show what unitfix wrote, and what was left behind
     Status {
         /// Only this unit
+        #[arg(add = ArgValueCompleter::new(complete::written))]
         unit: Option<String>,
         /// Where the system is
         #[command(flatten)]
@@ -62,12 +89,13 @@ pub enum Task {
     /// Take back what unitfix wrote for a unit
     Revert {
         /// The unit, or the path of a unit file
+        #[arg(add = ArgValueCompleter::new(complete::written))]
         unit: String,
         /// Ask nothing
         #[arg(long)]
         yes: bool,
         /// Where unitfix wrote it, if not below /
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         root: Option<PathBuf>,
     },
 }
@@ -102,7 +130,7 @@ pub(crate) fn quoted(word: &str) -> String {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Place {
     /// Work below DIR, without a service manager
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub root: Option<PathBuf>,
     /// Print one JSON object instead of text
     #[arg(long)]

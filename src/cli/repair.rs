@@ -1,11 +1,12 @@
 //! `unitfix UNIT`.
 
-use super::{OBSERVE, Place, quoted};
+use super::{OBSERVE, Place, complete, quoted};
 use crate::plan::Prefer;
 use crate::replay::Via;
 use crate::span;
 use crate::watch::Period;
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub enum PatchForm {
 #[allow(clippy::struct_excessive_bools)] // each is an option of its own
 pub struct Repair {
     /// A service, or a unit file (with a slash), replayed without systemd
+    #[arg(add = ArgValueCompleter::new(complete::units))]
     pub unit: Option<String>,
     /// End in the question whether to write the repair
     #[arg(long)]

@@ -124,6 +124,7 @@ impl UnitStatus {
 
 /// The state to which a unit is put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
     /// It was running, or being started.

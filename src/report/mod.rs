@@ -9,6 +9,8 @@ mod people;
 mod policy;
 mod repair;
 mod scan;
+#[cfg(test)]
+mod schema;
 
 pub use blame::PackageRow;
 pub use message::{CommitMessage, author};
@@ -33,8 +35,10 @@ pub const SCHEMA: u32 = 1;
 
 /// Everything that one run has to say.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// The version of this format.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: u32,
     /// The version of unitfix.
     pub unitfix: &'static str,
@@ -68,6 +72,7 @@ pub struct Report {
 
 /// A forbidden call, and why it is forbidden.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Denial"))]
 pub struct DenialRow {
     /// The call's name, or `number N`.
     pub call: String,
@@ -109,6 +114,7 @@ pub struct DenialRow {
 
 /// A token of a unit file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Token"))]
 pub struct TokenRow {
     /// The file.
     pub file: PathBuf,
@@ -129,8 +135,9 @@ pub struct TokenRow {
 
 /// A finding.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Finding"))]
 pub struct FindingRow {
-    /// The stable code.
+    /// The stable code; unitfix-findings(7) has them all.
     pub code: &'static str,
     /// How much it matters.
     pub severity: Severity,
@@ -146,6 +153,7 @@ pub struct FindingRow {
 
 /// A replay.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Replay"))]
 pub struct ReplayRow {
     /// `log`, `strace` or `local`.
     pub engine: &'static str,

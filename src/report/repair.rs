@@ -20,6 +20,7 @@ const MANY: usize = 4;
 
 /// A repair, and the others that are possible.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Repair"))]
 pub struct RepairRow {
     /// The one that is proposed.
     #[serde(flatten)]
@@ -50,6 +51,7 @@ const VERIFY: [(&str, &str); 4] = [
 
 /// A command that shows whether a service may have been taken over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Look {
     /// The command.
     pub command: String,
@@ -80,6 +82,7 @@ impl Look {
 
 /// A line of another setting than `SystemCallFilter=`.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Setting"))]
 pub struct SettingRow {
     /// The line.
     pub line: String,
@@ -107,6 +110,7 @@ impl From<&Relaxation> for SettingRow {
 
 /// One way to repair a unit.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Candidate"))]
 pub struct CandidateRow {
     /// `exact`, `soft`, `family`, `group` or `edited`.
     pub kind: Rung,

@@ -25,8 +25,10 @@ const PROGRAMS: usize = 20;
 
 /// Every unit that was denied something.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Scan"))]
 pub struct ScanReport {
     /// The version of this format.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: u32,
     /// The version of unitfix.
     pub unitfix: &'static str,
@@ -56,6 +58,7 @@ pub struct ScanReport {
 
 /// What was read.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Read"))]
 pub struct ReadRow {
     /// Bytes.
     pub bytes: u64,
@@ -67,6 +70,7 @@ pub struct ReadRow {
 
 /// What happened to a unit, or to a program.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Part {
     /// How many processes were killed.
     pub killed: u64,
@@ -86,6 +90,7 @@ pub struct Part {
 
 /// Whether a unit forbids what was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Forbids {
     /// It could not be loaded here.
@@ -100,6 +105,7 @@ pub enum Forbids {
 
 /// A unit of a host.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ScannedUnit {
     /// The unit.
     pub unit: Untrusted,
@@ -122,6 +128,7 @@ pub struct ScannedUnit {
 
 /// A program of a host, of which it is not known whose it was.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NobodysProgram"))]
 pub struct NobodysRow {
     /// The processes' own name.
     pub program: Untrusted,

@@ -8,6 +8,8 @@ mod life;
 mod live;
 
 pub use events::{Event, last_line};
+#[cfg(test)]
+pub(crate) use events::{Last, Stamped};
 
 use crate::change::Approval;
 use crate::interrupt::GLANCE;

@@ -28,6 +28,8 @@ mod bpf;
 mod cases;
 mod confinements;
 mod cores;
+#[path = "../schema/mod.rs"]
+mod schema;
 mod shown;
 mod suites;
 mod terminal;

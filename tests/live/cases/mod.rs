@@ -18,6 +18,7 @@ mod killed;
 mod ladder;
 mod lasting;
 mod lint;
+mod manual;
 mod minimum;
 mod notified;
 mod other_causes;
@@ -109,6 +110,7 @@ pub fn all() -> Vec<Case> {
         scanning::CASES,
         patch::CASES,
         lint::CASES,
+        manual::CASES,
         installed_filters::CASES,
         real_calls::CASES,
         shown::CASES,
