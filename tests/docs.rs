@@ -153,6 +153,7 @@ fn help_fits_on_a_screen() {
         &["status", "--help"],
         &["revert", "--help"],
         &["policy", "--help"],
+        &["check", "--help"],
         &["explain", "--help"],
         &["watch", "--help"],
         &["scan", "--help"],
