@@ -6,6 +6,7 @@ use crate::evidence::{Denial, Effect, one_line};
 use crate::interrupt::Interrupt;
 use crate::patch::{self, Naming};
 use crate::plan::{Ground, Needs, Plan, Proof};
+use crate::policy::{Because, Policy};
 use crate::replay::local::{self, Checked, LocalError, Tests};
 use crate::report::{CheckReport, Lint, People, RepairRow, output};
 use crate::rules::Rules;
@@ -13,7 +14,7 @@ use crate::subject::{Failure, Inspector, Judged, Whereabouts};
 use std::time::Duration;
 
 /// Check a unit file: Unit, Policy, Observation, Plan, Patch, and a report.
-pub(super) fn check(options: &CheckOptions, interrupt: Interrupt) -> Result<u8, Failure> {
+pub(super) fn check(options: &CheckOptions, interrupt: &Interrupt) -> Result<u8, Failure> {
     let judged = load(options)?;
     let tests = tests(options)?;
     let rules = rules_of(None)?;
@@ -21,7 +22,7 @@ pub(super) fn check(options: &CheckOptions, interrupt: Interrupt) -> Result<u8, 
     output::message(&announcement(options, &judged));
     let local = local::Options::new(Duration::from_secs(options.observe.into()), interrupt.clone());
     let checked = match local::check(&judged.unit, &judged.policy, tests.as_ref(), &local) {
-        Ok(checked) if !interrupt.raised() => checked,
+        Ok(checked) if !interrupt.raised() => without_unknown(checked, &judged.policy),
         Ok(_) | Err(LocalError::Interrupted) => {
             output::message("unitfix: interrupted: all that was started is stopped\n");
             return Ok(Failure::Interrupted.status());
@@ -68,6 +69,13 @@ fn announcement(options: &CheckOptions, judged: &Judged) -> String {
         (false, false) => format!("Running {unit}, {rules}, while this runs: {tests}\n"),
         (false, true) => format!("Running this under the filter of {unit}, {rules}: {tests}\n"),
     }
+}
+
+/// Without the calls that this systemd does not know: it lets them fail in every service, and programs expect that.
+fn without_unknown(mut checked: Checked, policy: &Policy) -> Checked {
+    let known = |denial: &Denial| policy.decide(denial.call).because != Because::Unknown;
+    checked.observation.denials.retain(known);
+    checked
 }
 
 /// The exact repair of what was denied, as a patch.

@@ -62,7 +62,7 @@ fn interrupt() -> Result<Interrupt, Failure> {
 fn other_task(task: Task) -> Result<u8, Failure> {
     match task {
         Task::Policy(options) => show_policies(&options),
-        Task::Check(options) => check(&options, interrupt()?),
+        Task::Check(options) => check(&options, &interrupt()?),
         Task::Explain(options) => explain(&options),
         Task::Watch(options) => watch_unit(options, interrupt()?),
         Task::Scan(options) => scan(&options),

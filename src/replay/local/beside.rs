@@ -3,6 +3,7 @@
 use super::launch::Spec;
 use super::processes::timeout;
 use super::service::{Over, Running, Service};
+use super::supervisor::errno;
 use super::{LocalError, Observation};
 use crate::replay::{Casualty, CheckResult, Exit, Outcome};
 use crate::seccomp::descriptors;
@@ -163,7 +164,7 @@ impl Tester {
 
     /// How they ended; nothing: they run.
     fn ended(&mut self) -> Result<Option<Exit>, LocalError> {
-        let failed = |error| LocalError::Tests { program: PathBuf::new(), error };
+        let failed = |e| LocalError::system("waiting for the tests")(errno(&e));
         let status = self.child.try_wait().map_err(failed)?;
         Ok(status.and_then(|status| status.code().map(Exit::Status).or(status.signal().map(Exit::Signal))))
     }
@@ -190,5 +191,5 @@ fn in_this_folder(program: &Path) -> PathBuf {
 
 fn standard_error() -> Result<OwnedFd, LocalError> {
     let end = io::stderr().as_fd().try_clone_to_owned();
-    end.map_err(|e| LocalError::system("sharing standard error")(super::supervisor::errno(&e)))
+    end.map_err(|e| LocalError::system("sharing standard error")(errno(&e)))
 }

@@ -11,10 +11,9 @@ use crate::finding::Severity;
 use crate::patch::{Naming, Patched};
 use crate::plan::list;
 use crate::policy::Policy;
+use crate::replay::Exit;
 use crate::replay::local::{Checked, Tests};
-use crate::replay::{Exit, Outcome};
 use serde::Serialize;
-use std::fmt::Write as _;
 
 /// What a check showed.
 #[derive(Debug, Serialize)]
@@ -63,6 +62,9 @@ pub struct CheckReport {
     pub(crate) naming: Naming,
     #[serde(skip)]
     healthy: bool,
+    /// The unit has something that could deny a call.
+    #[serde(skip)]
+    filtered: bool,
 }
 
 /// Tests, and what became of them.
@@ -149,7 +151,10 @@ impl CheckReport {
             exit_status: 0,
             patched: Vec::new(),
             naming,
-            healthy: !matches!(seen.outcome, Outcome::Failed { .. }),
+            healthy: seen.outcome.healthy(),
+            filtered: policy.filter.exists()
+                || policy.architectures.is_some()
+                || !policy.restrictions.is_empty(),
         }
     }
 
@@ -167,33 +172,34 @@ impl CheckReport {
 
     /// Say how it ended.
     pub fn conclude(&mut self) {
-        let denied = calls(&self.denials);
-        let refused = calls(&self.refused);
-        let tests = self.tests.as_ref().map(|tests| format!("the tests {}", tests.ended));
-        let mut words = match (denied.len(), self.refusals_count()) {
-            (0, false) if self.works() => "Nothing is denied".to_owned(),
-            (0, false) => "Nothing is denied, and it fails all the same".to_owned(),
-            (0, true) => format!("It fails, and calls fail as the unit says: {}", list(&refused)),
-            (1, _) => format!("1 call is denied: {}", denied[0]),
-            (n, _) => format!("{n} calls are denied: {}", list(&denied)),
+        let (denied, works) = (calls(&self.denials), self.works());
+        let head = match (denied.len(), self.refusals_count()) {
+            (0, false) if works && !self.filtered => {
+                "Nothing is denied, as the unit has no filter; ".to_owned()
+            }
+            (0, false) if works => "Nothing is denied; ".to_owned(),
+            (0, false) => "Nothing is denied, but ".to_owned(),
+            (0, true) => {
+                let refused = list(calls(&self.refused));
+                format!("It fails, perhaps because calls are refused, as the unit says: {refused}; ")
+            }
+            (1, _) => format!("1 call is denied: {}; ", denied[0]),
+            (n, _) => format!("{n} calls are denied: {}; ", list(&denied)),
         };
-        if !self.healthy {
-            let outcome = self.outcome.as_deref().unwrap_or_default();
-            let _ = write!(words, "; the unit {outcome}");
-        }
-        if let Some(tests) = tests {
-            let passed = if denied.len() == 1 { "it" } else { "them" };
-            let _ = write!(words, "; {tests}");
-            let _ = match (denied.is_empty(), self.works()) {
-                (true, _) => Ok(()),
-                (false, true) => write!(words, " with {passed} let through"),
-                (false, false) => write!(words, ", even with {passed} let through"),
-            };
-        }
-        self.ending = words + ".";
-        self.exit_status = if !denied.is_empty() || self.refusals_count() {
+        let unit = self.outcome.iter().filter(|_| !self.healthy).map(|outcome| format!("the unit {outcome}"));
+        let passed = if denied.len() == 1 { "it" } else { "them" };
+        let spared = match (denied.is_empty(), works) {
+            (true, _) => String::new(),
+            (false, true) => format!(" with {passed} let through"),
+            (false, false) => format!(", even with {passed} let through"),
+        };
+        let tests = self.tests.iter().map(|tests| format!("the tests {}{spared}", tests.ended));
+        let rest: Vec<String> = unit.chain(tests).collect();
+        self.ending = (head + &rest.join("; ")).trim_end_matches("; ").to_owned() + ".";
+        let speaks_against = !denied.is_empty() || self.refusals_count();
+        self.exit_status = if speaks_against {
             1
-        } else if self.works() {
+        } else if works {
             0
         } else {
             3

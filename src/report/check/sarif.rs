@@ -25,7 +25,7 @@ impl CheckReport {
         let fixes = self.fixes();
         let results: Vec<Value> = remarks.iter().map(|remark| self.result(remark, &rules, &fixes)).collect();
         let complete = self.exit_status < 3;
-        let level = if self.exit_status == 0 { "note" } else { "error" };
+        let level = if complete { "note" } else { "error" };
         let ending = json!({ "level": level, "message": { "text": message(&self.ending) } });
         json!({
             "$schema": SCHEMA,
@@ -94,7 +94,6 @@ impl CheckReport {
     }
 
     fn change(&self, file: &Patched) -> Option<Value> {
-        let lines = |bytes| Some(std::str::from_utf8(bytes).ok()?.split_inclusive('\n').collect::<Vec<_>>());
         let (old, new) = (lines(&file.before)?, lines(&file.after)?);
         let differ = |op: &DiffOp| !matches!(op, DiffOp::Equal { .. });
         let ops = capture_diff_slices(Algorithm::Myers, &old, &new).into_iter().filter(differ);
@@ -113,6 +112,10 @@ impl CheckReport {
         let replacements: Vec<Value> = replacements.collect();
         Some(json!({ "artifactLocation": self.artifact(&file.path), "replacements": replacements }))
     }
+}
+
+fn lines(bytes: &[u8]) -> Option<Vec<&str>> {
+    Some(std::str::from_utf8(bytes).ok()?.split_inclusive('\n').collect())
 }
 
 fn rule(name: &str) -> Value {

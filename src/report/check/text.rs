@@ -28,7 +28,8 @@ impl People {
             out.push_str(&self.filled(&format!("\nNo patch: {why}.\n")));
         }
         out.push_str(&self.filled(&format!("\n{}\n", report.ending)));
-        if !report.works() {
+        if !report.works() && !report.log.is_empty() {
+            out.push_str("The unit said last:\n");
             for line in &report.log {
                 let _ = writeln!(out, "  | {line}");
             }
