@@ -31,6 +31,8 @@ Exit status: 0 nothing is denied, and the tests pass; 1 something is denied;\n\
 cannot do it; 130 interrupted, and all that was started is stopped.")]
 pub struct CheckOptions {
     /// The path of a unit file
+    /// The path of a unit file, with a slash
+    #[arg(value_name = "FILE")]
     pub unit: String,
     /// The tests: run beside the unit, without its filter
     #[arg(last = true, value_name = "COMMAND")]
