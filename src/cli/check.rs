@@ -30,7 +30,6 @@ Exit status: 0 nothing is denied, and the tests pass; 1 something is denied;\n\
 2 usage; 3 the tests, or the unit, fail, and nothing is denied; 5 this system\n\
 cannot do it; 130 interrupted, and all that was started is stopped.")]
 pub struct CheckOptions {
-    /// The path of a unit file
     /// The path of a unit file, with a slash
     #[arg(value_name = "FILE")]
     pub unit: String,
