@@ -1,7 +1,7 @@
 //! `unitfix check`: a unit file under its own filter, while the tests of its program run.
 
 use super::{json, rules_of};
-use crate::cli::{CheckOptions, Format, command_line};
+use crate::cli::{CheckOptions, Format, command_line, quoted};
 use crate::evidence::{Denial, Effect, one_line};
 use crate::interrupt::Interrupt;
 use crate::patch::{self, Naming};
@@ -102,7 +102,7 @@ fn propose(judged: &Judged, checked: &Checked, rules: &Rules, report: &mut Check
         } else {
             format!(
                 "other settings refuse them than SystemCallFilter=; `unitfix {}` tries them out",
-                report.unit
+                quoted(&report.unit)
             )
         });
         return;
