@@ -1,5 +1,6 @@
 //! The command line: what each command takes, and no more.
 
+mod check;
 pub mod complete;
 mod explain;
 mod policy;
@@ -7,6 +8,8 @@ mod repair;
 mod scan;
 mod watch;
 
+pub(crate) use check::command_line;
+pub use check::{CheckOptions, Format};
 pub use explain::Explain;
 pub use policy::PolicyOptions;
 pub use repair::{PatchForm, Repair, Risk};
@@ -71,6 +74,8 @@ fn brief(command: Command) -> Command {
 pub enum Task {
     /// Show what a unit's settings let every call do, and which line decides
     Policy(PolicyOptions),
+    /// Run a unit file under its filter while tests run: for CI
+    Check(CheckOptions),
     /// Say what an audit line, a system call or an @group means
     Explain(Explain),
     /// Watch a unit in complain mode while it works, then repair it

@@ -1,6 +1,7 @@
 //! The report: what a run found and did, as one value, from which people's text and `--json` are both made.
 
 mod blame;
+mod check;
 mod explanation;
 mod fill;
 mod message;
@@ -13,6 +14,7 @@ mod scan;
 mod schema;
 
 pub use blame::PackageRow;
+pub use check::{CheckReport, TestsRow};
 pub use message::{CommitMessage, author};
 pub use people::People;
 pub(crate) use people::who;

@@ -1,5 +1,6 @@
 //! From a parsed command line to an exit status.
 
+mod check;
 mod explain;
 mod policy;
 mod repair;
@@ -14,6 +15,7 @@ use crate::scan;
 use crate::subject::Failure;
 use crate::undo;
 use crate::unit::UnitName;
+use check::check;
 use explain::explain;
 use policy::show_policies;
 use repair::{repair_unit, watch_unit};
@@ -60,6 +62,7 @@ fn interrupt() -> Result<Interrupt, Failure> {
 fn other_task(task: Task) -> Result<u8, Failure> {
     match task {
         Task::Policy(options) => show_policies(&options),
+        Task::Check(options) => check(&options, &interrupt()?),
         Task::Explain(options) => explain(&options),
         Task::Watch(options) => watch_unit(options, interrupt()?),
         Task::Scan(options) => scan(&options),
