@@ -3,12 +3,14 @@
 mod explain;
 mod policy;
 mod repair;
+mod report;
 mod scan;
 mod watch;
 
 pub use explain::Explain;
 pub use policy::PolicyOptions;
 pub use repair::{PatchForm, Repair, Risk};
+pub use report::ReportOptions;
 pub use scan::Scan;
 pub use watch::Watch;
 
@@ -51,6 +53,8 @@ pub enum Task {
     Watch(Watch),
     /// Find every unit that was denied something: since boot, or in logs
     Scan(Scan),
+    /// Write into the journal why a unit failed, and what repairs it
+    Report(ReportOptions),
     /// Show what unitfix wrote, and what was left behind
     Status {
         /// Only this unit

@@ -4,6 +4,7 @@ mod blame;
 mod explanation;
 mod fill;
 mod message;
+mod notice;
 pub mod output;
 mod people;
 mod policy;
@@ -12,6 +13,7 @@ mod scan;
 
 pub use blame::PackageRow;
 pub use message::{CommitMessage, author};
+pub use notice::{MESSAGE_ID, Notice};
 pub use people::People;
 pub(crate) use people::who;
 pub use policy::{Asked, Lint, PolicyPage, parse_call};

@@ -1,0 +1,103 @@
+//! The report as an entry of the journal, among those of the unit that it is about.
+
+use super::{DenialRow, People, RepairRow, Report, output};
+use crate::cli::quoted;
+use crate::ending::Ending;
+use crate::journal_socket::Entry;
+use std::collections::BTreeSet;
+
+/// The ID of these entries, as `journalctl MESSAGE_ID=` takes it. unitfix.catalog explains it to `journalctl -x`.
+pub const MESSAGE_ID: &str = "7721e8411c284621a42885d067308a51";
+
+/// So many bytes of text are written: far fewer than journald takes in one datagram.
+const TEXT_MAX: usize = 32 * 1024;
+
+/// So many calls stand in the first line; the fields have them all.
+const MANY: usize = 4;
+
+/// Levels of syslog(3): something calls for attention, and something may be compromised.
+const WARNING: &str = "4";
+const ERROR: &str = "3";
+
+/// What is written into the journal about a unit.
+pub struct Notice {
+    high_risk: bool,
+    unit: String,
+    calls: BTreeSet<String>,
+    command: String,
+    text: String,
+}
+
+impl Notice {
+    /// What there is to say about the latest run of a unit; nothing, if nothing was denied to it. `killed`: a process of
+    /// it was killed for a call, whether that is on record or not.
+    #[must_use]
+    pub fn of(report: &Report, unit: &str, killed: bool, ending: &Ending, people: &People) -> Option<Self> {
+        let command = format!("sudo unitfix {}", quoted(unit));
+        // of calls that are nobody's, those count that no other unit forbids
+        let perhaps: Vec<&DenialRow> =
+            report.unattributed.iter().filter(|row| row.attributed_because.is_some()).collect();
+        let denied: Vec<&DenialRow> = report.denials.iter().collect();
+        let rows = if denied.is_empty() && !killed { perhaps } else { denied };
+        let calls: BTreeSet<String> = rows.iter().map(|row| row.call.clone()).collect();
+        let head = match (calls.is_empty(), report.denials.is_empty()) {
+            (true, _) if !killed => return None,
+            (true, _) => {
+                format!("{unit} was killed for a system call that is not on record. To find it: {command}")
+            }
+            (false, true) => format!(
+                "{} was denied to a process that may be one of {unit}. To find out: {command}",
+                few(&calls)
+            ),
+            (false, false) if report.repair.is_none() => {
+                format!("{unit} is denied {} by its own settings. To look into it: {command}", few(&calls))
+            }
+            (false, false) => {
+                format!("{unit} is denied {} by its own settings. To repair it: {command}", few(&calls))
+            }
+        };
+        let mut text = format!("{head}\n\n{}", people.diagnosis(report));
+        if let Some(row) = &report.repair {
+            text.push_str(&people.repair(&RepairRow { others: Vec::new(), ..row.clone() }));
+        } else if !report.denials.is_empty() || killed {
+            text.push_str(&people.filled(&format!("\n{}.", ending.words().trim_end_matches('.'))));
+        }
+        let high_risk = report.repair.as_ref().is_some_and(|row| !row.proposed.high_risk.is_empty());
+        Some(Notice { high_risk, unit: unit.to_owned(), calls, command, text: bounded(&text) })
+    }
+
+    /// The entry. That the service manager's own tools find it by the unit takes that root sends it
+    /// (`add_matches_for_unit()` in src/shared/logs-show.c).
+    pub(crate) fn entry(&self) -> Entry {
+        let entry = Entry::default()
+            .field("MESSAGE_ID", MESSAGE_ID)
+            .field("MESSAGE", &self.text)
+            .field("PRIORITY", if self.high_risk { ERROR } else { WARNING })
+            .field("SYSLOG_IDENTIFIER", "unitfix")
+            .field("OBJECT_SYSTEMD_UNIT", &self.unit)
+            .field("UNITFIX_REPAIR", &self.command);
+        self.calls.iter().fold(entry, |entry, call| entry.field("UNITFIX_CALL", call))
+    }
+}
+
+/// The first calls, and how many more there are.
+fn few(calls: &BTreeSet<String>) -> String {
+    match calls.len().saturating_sub(MANY) {
+        0 | 1 => crate::plan::list(calls),
+        more => {
+            let first: Vec<&str> = calls.iter().take(MANY).map(String::as_str).collect();
+            format!("{} and {more} more calls", first.join(", "))
+        }
+    }
+}
+
+/// A text without what a terminal does not just show, and no longer than an entry may be.
+fn bounded(text: &str) -> String {
+    let text = output::harmless(text.trim_end(), false);
+    if text.len() <= TEXT_MAX {
+        return text.into_owned();
+    }
+    let end = text.floor_char_boundary(TEXT_MAX);
+    let whole = text[..end].rfind('\n').unwrap_or(end);
+    format!("{}\n... and more", &text[..whole])
+}
