@@ -74,6 +74,7 @@ fn the_manual_has_its_sections() {
         "RULES",
         "WHAT HAPPENS WHEN YOU SAY YES",
         "HOW A WATCH GOES ON",
+        "AUTOMATIC DIAGNOSIS",
         "FILES",
         "ENVIRONMENT",
         "EXIT STATUS",
@@ -156,6 +157,7 @@ fn help_fits_on_a_screen() {
         &["explain", "--help"],
         &["watch", "--help"],
         &["scan", "--help"],
+        &["report", "--help"],
         &["help"],
     ] {
         let output = unitfix(Path::new("."), args);

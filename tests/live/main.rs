@@ -28,6 +28,7 @@ mod bpf;
 mod cases;
 mod confinements;
 mod cores;
+mod package;
 mod shown;
 mod suites;
 mod terminal;
