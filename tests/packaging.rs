@@ -52,7 +52,9 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, u32> {
 fn installed() -> BTreeMap<PathBuf, u32> {
     let folder = tempfile::tempdir().unwrap();
     let destdir = folder.path().join("new");
-    run(Command::new(top().join("packaging/install")).args([destdir.as_path(), Path::new(PROGRAM)]).current_dir("/"));
+    run(Command::new(top().join("packaging/install"))
+        .args([destdir.as_path(), Path::new(PROGRAM)])
+        .current_dir("/"));
     files(&destdir)
 }
 
@@ -62,7 +64,8 @@ fn all_packages_are_of_one_version() {
     assert!(deb.starts_with(&format!("unitfix ({VERSION}-1) ")), "{deb}");
     assert!(text("packaging/arch/PKGBUILD").contains(&format!("\npkgver={VERSION}\npkgrel=1\n")));
     assert!(text("packaging/rpm/unitfix.spec").contains(&format!("\nVersion:        {VERSION}\n")));
-    let toolchain = text("Cargo.toml").lines().find_map(|l| l.strip_prefix("rust-version = \"").map(str::to_owned));
+    let toolchain =
+        text("Cargo.toml").lines().find_map(|l| l.strip_prefix("rust-version = \"").map(str::to_owned));
     let needs = format!("BuildRequires:  cargo >= {}\n", toolchain.unwrap().trim_end_matches('"'));
     assert!(text("packaging/rpm/unitfix.spec").contains(&needs), "{needs}");
     assert!(text("packaging/deb/copyright").contains(text("LICENSE-MIT").lines().nth(2).unwrap()));
@@ -140,7 +143,9 @@ fn the_deb_has_the_same() {
         }
     }
     let renamed = |path: &Path| match path.to_str().unwrap() {
-        "/usr/share/zsh/site-functions/_unitfix" => PathBuf::from("/usr/share/zsh/vendor-completions/_unitfix"),
+        "/usr/share/zsh/site-functions/_unitfix" => {
+            PathBuf::from("/usr/share/zsh/vendor-completions/_unitfix")
+        }
         "/usr/share/doc/unitfix/CHANGELOG.md" => PathBuf::from("/usr/share/doc/unitfix/changelog"),
         other => PathBuf::from(other),
     };
@@ -180,7 +185,10 @@ fn the_pkgbuild_packages_the_same() {
         for function in prepare build check; do declare -F "$function" >/dev/null; done
         package
     "#;
-    run(Command::new("bash").args(["-c", script, "bash"]).arg(top().join("packaging/arch/PKGBUILD")).arg(folder.path()));
+    run(Command::new("bash")
+        .args(["-c", script, "bash"])
+        .arg(top().join("packaging/arch/PKGBUILD"))
+        .arg(folder.path()));
     let mut expected = installed();
     for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
         expected.insert(Path::new("/usr/share/licenses/unitfix").join(licence), 0o644);
@@ -195,7 +203,12 @@ fn the_spec_packages_the_same() {
     let (sources, cargo) = (folder.path().join("SOURCES"), folder.path().join("bin/cargo"));
     fs::create_dir(&sources).unwrap();
     let archive = sources.join(format!("unitfix-{VERSION}.tar.gz"));
-    run(Command::new("tar").arg("-czf").arg(archive).arg("-C").arg(folder.path()).arg(format!("unitfix-{VERSION}")));
+    run(Command::new("tar")
+        .arg("-czf")
+        .arg(archive)
+        .arg("-C")
+        .arg(folder.path())
+        .arg(format!("unitfix-{VERSION}")));
     fs::create_dir(cargo.parent().unwrap()).unwrap();
     fs::write(&cargo, "#!/bin/sh\n[ -x target/release/unitfix ]\n").unwrap();
     fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
@@ -248,10 +261,16 @@ fn hooks_call_what_is_installed() {
     for (hook, when, what) in [("begin", "PreTransaction", "begin"), ("end", "PostTransaction", "end")] {
         let text = text(&format!("packaging/upgrade/pacman/unitfix-{hook}.hook"));
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
-        assert_eq!((value("Operation"), value("Type"), value("When")), (Some("Upgrade"), Some("Package"), Some(when)));
+        assert_eq!(
+            (value("Operation"), value("Type"), value("When")),
+            (Some("Upgrade"), Some("Package"), Some(when))
+        );
         let (program, argument) = value("Exec").unwrap().split_once(' ').unwrap();
         assert!(installed.contains_key(Path::new(program)) && argument == what, "{text}");
     }
     let apt = text("packaging/upgrade/apt/80unitfix");
-    assert_eq!(apt.matches("[ ! -x /usr/lib/unitfix/upgrade-hook ] || /usr/lib/unitfix/upgrade-hook ").count(), 2);
+    assert_eq!(
+        apt.matches("[ ! -x /usr/lib/unitfix/upgrade-hook ] || /usr/lib/unitfix/upgrade-hook ").count(),
+        2
+    );
 }

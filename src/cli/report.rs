@@ -5,13 +5,11 @@ use clap::Args;
 
 /// Reporting to the journal.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "For a service's OnFailure=unitfix@%n.service, see unitfix(1). Nothing is asked, restarted\n\
-or written but an entry in the journal, and that only if a call was denied to the\nunit in its latest run: \
-`journalctl -x -u UNIT` shows it.\n\n\
-Exit status: 0 reported, or nothing to report; 2 usage, or no such unit; 3 systemd\ndoes not load the unit; \
-5 this system cannot do it."
-)]
+#[command(after_help = "A service that has OnFailure=unitfix@%n.service is reported when it fails. If a\n\
+call was denied to it in its latest run, that is written into the journal, where\n\
+`journalctl -x -u UNIT` shows it. Nothing else is written, restarted or asked.\n\n\
+Exit status: 0 reported, or nothing to report; 2 usage, or no such unit; 3 there\n\
+is nothing to judge; 5 this system cannot do it. See also unitfix(1).")]
 pub struct ReportOptions {
     /// The service
     pub unit: String,

@@ -28,6 +28,10 @@ pub(super) fn report_to_journal(options: ReportOptions, interrupt: Interrupt) ->
         output::result("Nothing to report: this is unitfix itself.\n");
         return Ok(0);
     }
+    if !nix::unistd::geteuid().is_root() {
+        // whoever else writes it, systemctl and journalctl do not take it for the unit's
+        return Err(Failure::System(format!("this needs root: sudo unitfix report {asked}")));
+    }
     if leftovers::are_there(&asked) {
         output::result(&format!(
             "Nothing to report: a run of unitfix is at work on {asked}, or was killed in it; then `unitfix {asked}` \

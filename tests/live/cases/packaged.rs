@@ -63,7 +63,8 @@ fn diagnosed(bed: &Bed, unit: &str) -> String {
 fn files(bed: &Bed) -> BTreeSet<String> {
     let found = bed.run(&["find", "/", "-xdev", "-printf", "%p %m %U:%G %y %l\n"]);
     // what the package manager, the journal and the bed itself keep for themselves
-    let own = ["/var/lib/dpkg/", "/var/log/", "/var/cache/", "/root/", "/var/lib/systemd/coredump/", "/var/tmp/"];
+    let own =
+        ["/var/lib/dpkg/", "/var/log/", "/var/cache/", "/root/", "/var/lib/systemd/coredump/", "/var/tmp/"];
     let kept = found.lines().filter(|line| !own.iter().any(|folder| line.starts_with(folder)));
     kept.map(str::to_owned).collect()
 }
@@ -90,7 +91,8 @@ fn installed(bed: &Bed) {
 
     let untouched = bed.tree("/etc/systemd/system");
     start_killed(bed, FAILED);
-    let command = ["env", "UNITFIX_PROC_ROOT=/run/hostproc", "unitfix", UNIT, "--apply", "--yes", "--observe", "1"];
+    let command =
+        ["env", "UNITFIX_PROC_ROOT=/run/hostproc", "unitfix", UNIT, "--apply", "--yes", "--observe", "1"];
     assert_said(&bed.exec(&command), 0, &["Repaired: "]);
     let repaired = bed.read_file(DROP_IN);
 
@@ -220,7 +222,10 @@ fn start_limit(bed: &Bed) {
     let entries = reports(bed, UNIT);
     assert_eq!(entries.len(), 1, "{entries:#?}");
     let message = entries[0]["MESSAGE"].as_str().unwrap_or_default();
-    assert!(message.contains(&format!("  killed   {comm}   setrlimit   at ")), "only the last counts: {message}");
+    assert!(
+        message.contains(&format!("  killed   {comm}   setrlimit   at ")),
+        "only the last counts: {message}"
+    );
     purge(bed);
 }
 
@@ -253,8 +258,11 @@ fn itself(bed: &Bed) {
     bed.exec(&["systemctl", "start", "unitfix@gone.service.service"]);
     assert_eq!(diagnosed(bed, "unitfix@gone.service.service"), "Nothing to report: this is unitfix itself.");
     let begun = bed.journal(&["_PID=1", "JOB_TYPE=start"]);
-    let units: BTreeSet<&str> =
-        begun.iter().filter_map(|entry| entry["UNIT"].as_str()).filter(|unit| unit.starts_with("unitfix@")).collect();
+    let units: BTreeSet<&str> = begun
+        .iter()
+        .filter_map(|entry| entry["UNIT"].as_str())
+        .filter(|unit| unit.starts_with("unitfix@"))
+        .collect();
     let two = ["unitfix@gone.service.service", "unitfix@unitfix@gone.service.service.service"];
     assert_eq!(units, BTreeSet::from(two));
     // and if the program is gone, nothing fails at all
