@@ -20,7 +20,7 @@ pub fn deb() -> String {
         fs::create_dir(target.path().join("release")).unwrap();
         fs::copy(programs.join("unitfix"), target.path().join("release/unitfix")).unwrap();
         let output = Command::new(CARGO_DEB)
-            .args(["--no-build", "--fast", "--output"])
+            .args(["--no-build", "--strip", "--fast", "--variant", "portable", "--output"])
             .arg(programs.join("unitfix.deb"))
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
             .env("CARGO_TARGET_DIR", target.path())

@@ -279,7 +279,11 @@ for version in 1 2; do
   mkdir -p $folder/DEBIAN $folder/usr/bin $folder/usr/lib/systemd/system
   printf 'Package: upgraded\nVersion: %s\nArchitecture: all\nMaintainer: Nobody <nobody@nowhere>\nDescription: test\n' \
     $version >$folder/DEBIAN/control
-  printf '#!/bin/sh\nsystemctl daemon-reload\nsystemctl restart upgraded.service || :\n' >$folder/DEBIAN/postinst
+  # the new one is killed before the package manager is done
+  while='while systemctl is-active --quiet upgraded.service; do sleep 0.1; done'
+  [ $version = 2 ] || while=:
+  printf '#!/bin/sh\nsystemctl daemon-reload\nsystemctl restart upgraded.service || :\n%s\n' "$while" \
+    >$folder/DEBIAN/postinst
   chmod 755 $folder/DEBIAN/postinst
   cp /run/ut/victim $folder/usr/bin/COMM
   calls='sleep'
@@ -297,7 +301,7 @@ fn after_an_upgrade(bed: &Bed) {
     bed.run(&["sh", "-c", &UPGRADED.replace("COMM", &comm)]);
     bed.run(&["cp", "/usr/share/doc/unitfix/examples/apt/80unitfix", "/etc/apt/apt.conf.d/"]);
     let apt = |package: &str| {
-        let options = ["--yes", "--quiet", "--no-download", "--allow-downgrades"];
+        let options = ["--yes", "--quiet=2", "--allow-downgrades"];
         let output = bed.exec(&[&["apt-get", "install"], &options[..], &[package]].concat());
         assert_eq!(output.status, 0, "{output:?}");
         output.stdout
