@@ -130,9 +130,12 @@ fn the_deb_has_the_same() {
         let mode = u32::from_str_radix(mode, 8).unwrap();
         let (folder, name) = source.rsplit_once('/').unwrap_or((".", source));
         let (begin, end) = name.split_once('*').unwrap_or((name, ""));
-        let matches = |file: &String| match name.contains('*') {
-            true => file.starts_with(begin) && file.ends_with(end) && top().join(folder).join(file).is_file(),
-            false => file == name,
+        let matches = |file: &String| {
+            if name.contains('*') {
+                file.starts_with(begin) && file.ends_with(end) && top().join(folder).join(file).is_file()
+            } else {
+                file == name
+            }
         };
         let sources = if folder == "target/release" { vec![name.to_owned()] } else { names(folder) };
         let found: Vec<String> = sources.into_iter().filter(matches).collect();

@@ -243,6 +243,18 @@ impl Journal {
         Ok(out)
     }
 
+    /// The last report on a unit that its own `unitfix@.service` wrote, which nobody else can forge.
+    pub fn last_report(&self, unit: &UnitName) -> Result<Option<Untrusted>, JournalError> {
+        let (message, about) =
+            (format!("MESSAGE_ID={}", crate::report::MESSAGE_ID), format!("OBJECT_SYSTEMD_UNIT={unit}"));
+        let by = format!("_SYSTEMD_UNIT=unitfix@{unit}.service");
+        let mut out = None;
+        self.ask(&["--lines=1", &message, &about, &by], "MESSAGE", |entry| {
+            out = entry.bytes("MESSAGE").map(Untrusted::new);
+        })?;
+        Ok(out)
+    }
+
     /// When the last entry of a boot was written, in microseconds since the epoch. The boot is named as `journalctl
     /// --boot=` has it; with a folder, it is one of the journal there.
     pub(crate) fn last_time(&self, boot: &str, folder: Option<&Path>) -> Result<Option<u64>, JournalError> {

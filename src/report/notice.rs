@@ -3,6 +3,7 @@
 use super::{DenialRow, People, RepairRow, Report, output};
 use crate::cli::quoted;
 use crate::ending::Ending;
+use crate::evidence::Untrusted;
 use crate::journal_socket::Entry;
 use std::collections::BTreeSet;
 
@@ -64,6 +65,12 @@ impl Notice {
         }
         let high_risk = report.repair.as_ref().is_some_and(|row| !row.proposed.high_risk.is_empty());
         Some(Notice { high_risk, unit: unit.to_owned(), calls, command, text: bounded(&text) })
+    }
+
+    /// Whether a text that was written before says the same, as far as its first line goes: what was denied to which unit.
+    pub(crate) fn repeats(&self, text: &Untrusted) -> bool {
+        let first = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').next().map(<[u8]>::to_vec);
+        first(text.bytes()) == first(self.text.as_bytes())
     }
 
     /// The entry. That the service manager's own tools find it by the unit takes that root sends it

@@ -65,7 +65,7 @@ fn other_task(task: Task) -> Result<u8, Failure> {
         Task::Explain(options) => explain(&options),
         Task::Watch(options) => watch_unit(options, interrupt()?),
         Task::Scan(options) => scan(&options),
-        Task::Report(options) => report_to_journal(options, interrupt()?),
+        Task::Report(options) => report_to_journal(options, &interrupt()?),
         Task::Status { unit, place } => {
             let only = unit.as_deref().map(name).transpose()?;
             let root = root_of(place.root);

@@ -4,10 +4,12 @@ use super::name;
 use super::repair::subject_options;
 use super::rules_of;
 use crate::cli::ReportOptions;
+use crate::evidence::journal::{Journal, JournalError};
 use crate::evidence::{Denial, Effect};
 use crate::interrupt::{GLANCE, Interrupt};
 use crate::manager::{Manager, SystemManager};
 use crate::recipe::{Desk, diagnose};
+use crate::replay::session::now_us;
 use crate::report::{Notice, People, Report, output};
 use crate::subject::{Evidence, Failure, ManagedUnit, Subject, SubjectOptions, leftovers};
 use std::time::{Duration, Instant};
@@ -18,11 +20,14 @@ const TEMPLATE: &str = "unitfix@.service";
 /// The kernel's record and systemd-coredump's entry may come into the journal a moment after the unit has failed.
 const COMPLETE_WITHIN: Duration = Duration::from_secs(5);
 
+/// The same is not reported again for so long.
+const REPEATED_AFTER: Duration = Duration::from_hours(1);
+
 /// How often the journal is asked until then.
 const ASKED_EVERY: Duration = Duration::from_millis(250);
 
 /// Write into the journal what was denied to a unit in its latest run, and the command that repairs it.
-pub(super) fn report_to_journal(options: ReportOptions, interrupt: Interrupt) -> Result<u8, Failure> {
+pub(super) fn report_to_journal(options: ReportOptions, interrupt: &Interrupt) -> Result<u8, Failure> {
     let asked = name(&options.unit)?;
     if asked.template().as_deref() == Some(TEMPLATE) {
         output::result("Nothing to report: this is unitfix itself.\n");
@@ -46,7 +51,7 @@ pub(super) fn report_to_journal(options: ReportOptions, interrupt: Interrupt) ->
     let people = People { zone: None, width: 80 };
     let manager = SystemManager::connect().map_err(|e| Failure::System(e.to_string()))?;
     let unit = ManagedUnit::load(&manager as &dyn Manager, &asked, subject_options.clone())?;
-    let evidence = complete(&unit, &interrupt)?;
+    let evidence = complete(&unit, interrupt)?;
     let label = unit.label();
     let prompt = subject_options.prompt;
     let mut desk =
@@ -58,10 +63,25 @@ pub(super) fn report_to_journal(options: ReportOptions, interrupt: Interrupt) ->
         ));
         return Ok(0);
     };
+    if repeats(&unit, &notice, interrupt)? {
+        output::result(&format!("Nothing new to report: journalctl -x -u {label}\n"));
+        return Ok(0);
+    }
     let sent = notice.entry().send();
     sent.map_err(|error| Failure::System(format!("the journal does not take the report: {error}")))?;
     output::result(&format!("Reported: journalctl -x -u {label}\n"));
     Ok(0)
+}
+
+/// Whether the same was reported not long ago: a service may fail again and again.
+fn repeats(unit: &ManagedUnit, notice: &Notice, interrupt: &Interrupt) -> Result<bool, Failure> {
+    let since = now_us().saturating_sub(u64::try_from(REPEATED_AFTER.as_micros()).unwrap_or(u64::MAX));
+    let journal = Journal::find(interrupt).map(|journal| journal.since(since));
+    match journal.and_then(|journal| journal.last_report(&unit.unit().name)) {
+        Ok(last) => Ok(last.is_some_and(|text| notice.repeats(&text))),
+        Err(JournalError::Interrupted) => Err(Failure::Interrupted),
+        Err(_) => Ok(false), // said twice is better than not at all
+    }
 }
 
 /// The evidence, once what belongs together has come.
