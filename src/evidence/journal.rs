@@ -18,7 +18,7 @@ use super::{Source, Untrusted};
 use crate::interrupt::Interrupt;
 use crate::system_program::{self, PATH};
 use crate::unit::UnitName;
-use ask::entries;
+use ask::{entries, lines};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
@@ -255,19 +255,25 @@ impl Journal {
         Ok(out)
     }
 
-    /// When the last entry of a boot was written, in microseconds since the epoch. The boot is named as `journalctl
-    /// --boot=` has it; with a folder, it is one of the journal there.
+    /// The IDs of the boots that the journal has, or the one in a folder, oldest first. journalctl takes their numbers only
+    /// for the journal in /var/log/journal, and not for that of a system mounted elsewhere.
+    pub(crate) fn boots(&self, folder: Option<&Path>) -> Result<Vec<String>, JournalError> {
+        let mut out = Vec::new();
+        lines(&self.program, &of_folder(&["--list-boots"], folder), &self.interrupt, |line| {
+            let line = String::from_utf8_lossy(line);
+            let is_id = |word: &&str| word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+            out.extend(line.split_whitespace().find(is_id).map(str::to_owned));
+        })?;
+        Ok(out)
+    }
+
+    /// When the last entry of a boot was written, in microseconds since the epoch; with a folder, of the journal there.
     pub(crate) fn last_time(&self, boot: &str, folder: Option<&Path>) -> Result<Option<u64>, JournalError> {
-        let mut arguments: Vec<OsString> =
-            ["-o", "json", "--no-pager", "--lines=1", "--output-fields=_BOOT_ID"]
-                .map(OsString::from)
-                .to_vec();
-        arguments.push(format!("--boot={boot}").into());
-        if let Some(folder) = folder {
-            arguments.extend([OsString::from("--directory"), folder.into()]);
-        }
+        let boot = format!("_BOOT_ID={boot}");
+        let arguments =
+            ["--output=json", "--no-pager", "--lines=1", "--output-fields=_BOOT_ID", boot.as_str()];
         let mut out = None;
-        entries(&self.program, &arguments, &self.interrupt, |entry| {
+        entries(&self.program, &of_folder(&arguments, folder), &self.interrupt, |entry| {
             out = entry.number("__REALTIME_TIMESTAMP");
         })?;
         Ok(out)
@@ -287,6 +293,12 @@ impl Journal {
         })?;
         Ok(out)
     }
+}
+
+/// Arguments of journalctl; with a folder, of the journal there.
+fn of_folder(arguments: &[&str], folder: Option<&Path>) -> Vec<OsString> {
+    let folder = folder.into_iter().flat_map(|folder| [OsString::from("--directory"), folder.into()]);
+    arguments.iter().map(OsString::from).chain(folder).collect()
 }
 
 /// Have journalctl print the entries of a journal file that can matter.

@@ -34,8 +34,8 @@ const SAME_PROCESS: Duration = Duration::from_millis(250);
 const BACKLOG: u64 = 64;
 /// After such a flood, a silence as long as this may be processes that wait for nothing; see [`Waker`].
 const SILENCE: Duration = Duration::from_millis(200);
-/// So often in a row they are woken.
-const NUDGES: u8 = 5;
+/// So often in a row they are woken, each time after twice the silence: for the minute that the kernel has them wait.
+const NUDGES: u32 = 9;
 /// How long a record of one's own may take to arrive.
 const ECHO_LIMIT: Duration = Duration::from_secs(2);
 
@@ -242,7 +242,7 @@ struct Waker {
     heard: u64,
     /// When the last one came.
     last: Option<Instant>,
-    nudges: u8,
+    nudges: u32,
 }
 
 impl Waker {
@@ -256,7 +256,8 @@ impl Waker {
 
     /// Nothing came for a moment: make a record, if that is suspicious.
     fn silence(&mut self) {
-        let silent = self.last.is_some_and(|last| last.elapsed() >= SILENCE);
+        let silence = SILENCE * 2_u32.pow(self.nudges);
+        let silent = self.last.is_some_and(|last| last.elapsed() >= silence);
         if silent && self.nudges == NUDGES {
             *self = Waker::default(); // the flood has simply ended
         } else if silent && self.heard >= BACKLOG {

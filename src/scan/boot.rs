@@ -16,24 +16,22 @@ pub(super) fn range(boot: &str, root: Option<&Root>, interrupt: &Interrupt) -> R
     }
     let folder = root.map(folder).transpose()?;
     let journal = Journal::find(interrupt).map_err(failure)?;
-    let last = |boot: &str| journal.last_time(boot, folder.as_deref());
-    let (own, before) = match &asked {
-        Asked::Offset(1) => ("1".to_owned(), None),
-        Asked::Offset(offset) => (offset.to_string(), offset.checked_sub(1).map(|o| o.to_string())),
-        Asked::Id(id) => (id.clone(), Some(format!("{id}-1"))),
+    let no_boots = |error| match error {
+        JournalError::Empty | JournalError::Failed { .. } => no_boot(boot),
+        other => failure(other),
     };
-    let until = match last(&own) {
-        Ok(Some(time)) => time,
-        Ok(None) | Err(JournalError::Empty | JournalError::Failed { .. }) => {
-            let message =
-                format!("the journal has no boot {boot}: `journalctl --list-boots` shows those that it has");
-            return Err(Failure::Usage(message));
-        }
-        Err(error) => return Err(failure(error)),
-    };
+    let boots = journal.boots(folder.as_deref()).map_err(no_boots)?;
+    let at = asked.among(&boots).ok_or_else(|| no_boot(boot))?;
+    let last = |boot: &String| journal.last_time(boot, folder.as_deref()).map_err(failure);
     // the first boot that the journal has is not limited by another one
-    let before = before.and_then(|boot| last(&boot).ok().flatten());
-    Ok(Range { since: before.map(|time| time + 1), until: Some(until) })
+    let before = at.checked_sub(1).map(|at| last(&boots[at])).transpose()?.flatten();
+    Ok(Range { since: before.map(|time| time + 1), until: last(&boots[at])? })
+}
+
+fn no_boot(asked: &str) -> Failure {
+    Failure::Usage(format!(
+        "the journal has no boot {asked}: `journalctl --list-boots` shows those that it has"
+    ))
 }
 
 /// Where the journal of a root is: journalctl takes one directory.
@@ -63,6 +61,20 @@ enum Asked {
     Id(String),
 }
 
+impl Asked {
+    /// Which of the boots it is, of those from the oldest on.
+    fn among(&self, boots: &[String]) -> Option<usize> {
+        let at = match self {
+            Asked::Id(id) => return boots.iter().position(|boot| boot == id),
+            Asked::Offset(offset @ 1..) => usize::try_from(offset - 1).ok()?,
+            Asked::Offset(offset) => {
+                (boots.len()).checked_sub(1 + usize::try_from(offset.unsigned_abs()).ok()?)?
+            }
+        };
+        (at < boots.len()).then_some(at)
+    }
+}
+
 fn parse(text: &str) -> Result<Asked, Failure> {
     let plain: String = text.chars().filter(|c| *c != '-').collect();
     if plain.len() == 32 && plain.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -84,6 +96,18 @@ fn parse(text: &str) -> Result<Asked, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_three_boots() {
+        let boots = ["a", "b", "c"].map(|digit| digit.repeat(32));
+        let among = |text: &str| parse(text).unwrap().among(&boots);
+        for (asked, at) in [("0", 2), ("-1", 1), ("-2", 0), ("1", 0), ("+2", 1), ("3", 2), (&boots[1], 1)] {
+            assert_eq!(among(asked), Some(at), "{asked}");
+        }
+        for nowhere in ["-3", "4", &"d".repeat(32), "-2147483648"] {
+            assert_eq!(among(nowhere), None, "{nowhere}");
+        }
+    }
 
     #[test]
     fn boots_as_journalctl_has_them() {

@@ -1,7 +1,9 @@
 //! Architectures as the kernel's audit records, systemd and seccomp call them.
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use syscalls::{aarch64, arm, riscv64, x86, x86_64};
 
 /// Set in the number of an x32 call (asm/unistd.h, `__X32_SYSCALL_BIT`).
@@ -132,25 +134,27 @@ impl Arch {
     /// The number of a call's name.
     #[must_use]
     pub fn number(self, name: &str) -> Option<u32> {
-        let own = X32_OWN.iter().position(|own| self == Arch::X32 && *own == name);
-        if let Some(at) = own {
-            return u32::try_from(at + 512).ok();
-        }
-        if let Some((_, number)) = NEWER.iter().find(|(newer, _)| *newer == name) {
-            return Some(*number);
-        }
-        let id = match self {
-            Arch::X32 if not_of_x32(name) => return None,
-            Arch::X86_64 | Arch::X32 => x86_64::Sysno::from_str(name).ok()?.id(),
-            Arch::X86 if name == "break" => x86::Sysno::r#break.id(),
-            Arch::X86 => x86::Sysno::from_str(name).ok()?.id(),
-            Arch::Arm64 => aarch64::Sysno::from_str(name).ok()?.id(),
-            Arch::Arm => arm::Sysno::from_str(name).ok()?.id(),
-            Arch::Riscv64 => riscv64::Sysno::from_str(name).ok()?.id(),
-        };
-        u32::try_from(id).ok()
+        let index = INDICES[self as usize].get_or_init(|| self.index());
+        index.get(name).copied().or_else(|| match self {
+            // ARM's own calls are far above all others (arch/arm/include/uapi/asm/unistd.h)
+            Arch::Arm => u32::try_from(arm::Sysno::from_str(name).ok()?.id()).ok(),
+            _ => None,
+        })
+    }
+
+    /// The numbers of all calls by their names: to look at many calls of many units, the crate's own search is slow.
+    fn index(self) -> HashMap<&'static str, u32> {
+        // of a call that x32 has twice, the one that is its own comes last
+        (0..NUMBERS_END).filter_map(|number| Some((self.name(number)?, number))).collect()
     }
 }
+
+/// No architecture has a number from here on, but for ARM's own.
+const NUMBERS_END: u32 = 1024;
+
+/// Of each architecture, in their order.
+static INDICES: [OnceLock<HashMap<&str, u32>>; Arch::ALL.len()] =
+    [const { OnceLock::new() }; Arch::ALL.len()];
 
 impl std::fmt::Display for Arch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

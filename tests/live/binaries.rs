@@ -1,13 +1,16 @@
-//! The programs that beds run: unitfix and the victim, linked statically so that they start on every suite.
+//! The programs that beds run: unitfix, linked against the oldest C library that a suite has, and the victim and its like,
+//! linked statically: so they start on every suite.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+
+use crate::suites::{UNFETCHABLE, not_run};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Where `.ci/run` installs it; linked dynamically, so for the suites `host` and `bookworm`.
+/// Where `.ci/run` installs it; linked against the C library of the host, so for the suites `host` and `bookworm`.
 const DOCUUM: &str = "/var/cache/unitfix-docuum/bin/docuum";
 
 /// The directory that every bed sees as `/run/ut`, with `unitfix`, `victim` and the like in it, and `docuum` if it
@@ -16,30 +19,19 @@ pub fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let target = root.join("target-static");
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         let directory = target.join("live");
         fs::create_dir_all(&directory).unwrap();
 
-        // With --target, the flags are for the program only and not for build scripts.
+        // What tests/run builds is the same; with --target, the flags are for the program and not for build scripts.
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         succeed(
             Command::new(cargo)
-                .args([
-                    "build",
-                    "--quiet",
-                    "--locked",
-                    "--bin",
-                    "unitfix",
-                    "--features",
-                    "failure-points",
-                    "--target",
-                    TARGET,
-                    "--target-dir",
-                ])
-                .arg(&target)
+                .args(["build", "--quiet", "--locked", "--bin", "unitfix"])
+                .args(["--features", "failure-points", "--target", TARGET])
                 .current_dir(root)
                 .env_remove("CARGO_ENCODED_RUSTFLAGS")
-                .env("RUSTFLAGS", "-C target-feature=+crt-static"),
+                .env("RUSTFLAGS", flags(root)),
         );
         fs::copy(target.join(TARGET).join("debug/unitfix"), directory.join("unitfix")).unwrap();
 
@@ -62,6 +54,17 @@ pub fn directory() -> &'static Path {
         }
         directory
     })
+}
+
+/// How unitfix is linked.
+fn flags(root: &Path) -> String {
+    let output = Command::new(root.join("tests/bed/oldest-libc")).stderr(Stdio::inherit()).output().unwrap();
+    if output.status.code() == Some(UNFETCHABLE) {
+        not_run("the C library of the oldest suite could not be fetched; unitfix has that of this machine");
+        return String::new();
+    }
+    assert!(output.status.success(), "tests/bed/oldest-libc: {}", output.status);
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
 /// The program that reads the filters of processes, for the host.

@@ -59,6 +59,20 @@ pub(super) fn entries(
     interrupt: &Interrupt,
     mut each: impl FnMut(&Entry),
 ) -> Result<(), JournalError> {
+    lines(program, arguments, interrupt, |line| {
+        if let Some(entry) = Entry::parse(line) {
+            each(&entry);
+        }
+    })
+}
+
+/// Run journalctl and hand over the lines that it prints, one by one.
+pub(super) fn lines(
+    program: &Path,
+    arguments: &[OsString],
+    interrupt: &Interrupt,
+    mut each: impl FnMut(&[u8]),
+) -> Result<(), JournalError> {
     // a file takes whatever journalctl has to say, so that it can never wait for us to read it
     let mut complaints = tempfile::tempfile().map_err(JournalError::Read)?;
     let stderr = complaints.try_clone().map_err(JournalError::Read)?;
@@ -75,10 +89,8 @@ pub(super) fn entries(
     let mut lines = Lines::new(BufReader::new(patient));
     while let Some(line) = lines.next_line().map_err(|error| given_up(error, interrupt))? {
         // an entry with a value longer than a line may be lacks nothing that is looked for here
-        if let Line::Whole(line) = line
-            && let Some(entry) = Entry::parse(line)
-        {
-            each(&entry);
+        if let Line::Whole(line) = line {
+            each(line);
         }
     }
     let status = child.0.wait().map_err(JournalError::Read)?;

@@ -10,6 +10,9 @@ pub const CASES: &[Case] = &[
     Case::new("scanning::printed_by_journalctl", printed_by_journalctl),
     Case::new("scanning::healthy", healthy).alone(),
     Case::new("scanning::waited_for", waited_for),
+    // where systemd-journal-remote is
+    Case::new("scanning::many_hosts", many_hosts).only_on(&["host"]),
+    Case::new("scanning::boots", boots).only_on(&["host"]),
 ];
 
 /// Installs and starts a service that is killed for a call, and waits until it is on record. Returns its `comm`.
@@ -96,15 +99,16 @@ fn healthy(bed: &Bed) {
     assert_eq!(other.status, 2, "{other:?}");
 }
 
-/// A denied call of a service of another host, as that has it on record: what the kernel and the manager say.
-fn sent(number: u32) -> String {
+/// A denied call of a service, as its host has it on record in a boot: what the kernel and the manager say.
+fn sent(host: &str, boot: char, number: u32) -> String {
     let us = 1_767_600_000_000_000 + u64::from(number) * 1_000_000;
     let head = |us: u64| {
+        let ids = [boot, host.chars().next().unwrap()].map(|digit| digit.to_string().repeat(32));
         format!(
-            "__REALTIME_TIMESTAMP={us}\n__MONOTONIC_TIMESTAMP={}\n_BOOT_ID={}\n_MACHINE_ID={}\n_HOSTNAME=alpha\n",
+            "__REALTIME_TIMESTAMP={us}\n__MONOTONIC_TIMESTAMP={}\n_BOOT_ID={}\n_MACHINE_ID={}\n_HOSTNAME={host}\n",
             us - 1_767_500_000_000_000,
-            "1".repeat(32),
-            "a".repeat(32)
+            ids[0],
+            ids[1]
         )
     };
     format!(
@@ -120,9 +124,70 @@ fn sent(number: u32) -> String {
     )
 }
 
+/// Has systemd-journal-remote write a journal file with these entries.
+fn keep(bed: &Bed, file: &str, entries: &str) {
+    let script =
+        r#"mkdir -p "$(dirname "$1")" && exec /usr/lib/systemd/systemd-journal-remote --output="$1" -"#;
+    let kept = bed.exec_with(&["sh", "-c", script, "sh", file], entries.as_bytes());
+    assert_eq!(kept.status, 0, "{kept:?}");
+}
+
+/// How many records journalctl finds that match.
+fn journalctl_counts(bed: &Bed, arguments: &[&str]) -> usize {
+    let words = ["journalctl", "--quiet", "--no-pager", "--output=cat", "_TRANSPORT=kernel"];
+    bed.run(&[&words[..], arguments].concat()).lines().count()
+}
+
+/// A directory as systemd-journal-remote fills it: a file for each host.
+fn many_hosts(bed: &Bed) {
+    let folder = "/run/many-hosts";
+    for (host, times) in [("alpha", 3), ("beta", 5)] {
+        let entries: String = (1..=times).map(|number| sent(host, '1', number * 20)).collect();
+        keep(bed, &format!("{folder}/remote-{host}.journal"), &entries);
+    }
+    let scanned = bed.unitfix(&["scan", "-D", folder, "--json"]);
+    assert_eq!((scanned.status, scanned.stderr.as_str()), (1, ""), "{}", scanned.stdout);
+    let report = json(&scanned.stdout);
+    let rows = report["units"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "{report:#}");
+    for row in rows {
+        let host = row["host"].as_str().unwrap();
+        let counted = journalctl_counts(bed, &["-D", folder, &format!("_HOSTNAME={host}")]);
+        assert_eq!((&row["unit"], &row["killed"]), (&"sent.service".into(), &counted.into()), "{report:#}");
+        assert_eq!(row["calls"][0]["call"], "setrlimit", "{report:#}");
+    }
+    bed.run(&["rm", "-r", folder]);
+}
+
+/// The boots that a journal has, by number and by ID.
+fn boots(bed: &Bed) {
+    let root = "/run/scanned-root";
+    let folder = format!("{root}/var/log/journal/{}", "a".repeat(32));
+    let of = |boot, numbers: std::ops::Range<u32>| -> String {
+        numbers.map(|number| sent("alpha", boot, number * 20)).collect()
+    };
+    let entries = [of('1', 1..4), of('2', 10..15), of('3', 20..22)].concat();
+    keep(bed, &format!("{folder}/system.journal"), &entries);
+    bed.run(&["mkdir", "-p", &format!("{root}/usr/lib/systemd/system")]);
+    bed.run(&["touch", &format!("{root}/usr/lib/systemd/libsystemd-shared-252.so")]);
+    let ids = ["1", "2", "3"].map(|digit| digit.repeat(32));
+    for (boot, id, times) in [("0", 2, 2), ("-1", 1, 5), ("-2", 0, 3), ("1", 0, 3), (ids[1].as_str(), 1, 5)] {
+        let scanned = bed.unitfix(&["scan", "--root", root, &format!("--boot={boot}"), "--json"]);
+        let report = json(&scanned.stdout);
+        // its own --boot= takes numbers only in /var/log/journal
+        let counted = journalctl_counts(bed, &["-D", &folder, &format!("_BOOT_ID={}", ids[id])]);
+        assert_eq!(counted, times, "{boot}");
+        assert_eq!(row(&report, "sent.service")["killed"], times, "{boot}: {report:#}");
+    }
+    let unknown = bed.unitfix(&["scan", "--root", root, "--boot=-3"]);
+    let told = "unitfix: the journal has no boot -3: `journalctl --list-boots` shows those that it has\n";
+    assert_eq!((unknown.status, unknown.stderr.as_str()), (2, told), "{unknown:?}");
+    bed.run(&["rm", "-r", root]);
+}
+
 /// Somebody waits for a long input, sees how far it came, and has had enough.
 fn waited_for(bed: &Bed) {
-    let entries: String = (0..8000).map(sent).collect();
+    let entries: String = (0..8000).map(|number| sent("alpha", '1', number)).collect();
     bed.write_file("/run/long", entries);
     let script = "trap : INT; (cat /run/long; sleep 1; cat /run/long; sleep 60) | /run/ut/unitfix scan";
     let mut terminal = bed.terminal(&["sh", "-c", script]);
