@@ -35,32 +35,35 @@ impl Notice {
     #[must_use]
     pub fn of(report: &Report, unit: &str, killed: bool, ending: &Ending, people: &People) -> Option<Self> {
         let command = format!("sudo unitfix {}", quoted(unit));
-        // of calls that are nobody's, those count that no other unit forbids
-        let perhaps: Vec<&DenialRow> =
-            report.unattributed.iter().filter(|row| row.attributed_because.is_some()).collect();
-        let denied: Vec<&DenialRow> = report.denials.iter().collect();
-        let rows = if denied.is_empty() && !killed { perhaps } else { denied };
+        let sure = !report.denials.is_empty();
+        // of calls that are nobody's: after a death any may be that for which it died, else those that no other unit forbids
+        let nobodys = report.unattributed.iter().filter(|row| killed || row.attributed_because.is_some());
+        let rows: Vec<&DenialRow> = if sure { report.denials.iter().collect() } else { nobodys.collect() };
         let calls: BTreeSet<String> = rows.iter().map(|row| row.call.clone()).collect();
-        let head = match (calls.is_empty(), report.denials.is_empty()) {
-            (true, _) if !killed => return None,
-            (true, _) => {
+        let head = match (sure, killed, calls.is_empty()) {
+            (true, ..) => {
+                let deed = if report.repair.is_some() { "repair it" } else { "look into it" };
+                format!("{unit} is denied {} by its own settings. To {deed}: {command}", few(&calls))
+            }
+            (false, true, true) => {
                 format!("{unit} was killed for a system call that is not on record. To find it: {command}")
             }
-            (false, true) => format!(
-                "{} was denied to a process that may be one of {unit}. To find out: {command}",
-                few(&calls)
-            ),
-            (false, false) if report.repair.is_none() => {
-                format!("{unit} is denied {} by its own settings. To look into it: {command}", few(&calls))
+            (false, true, false) => {
+                format!(
+                    "{unit} was killed for a system call, perhaps {}. To find out: {command}",
+                    few(&calls)
+                )
             }
-            (false, false) => {
-                format!("{unit} is denied {} by its own settings. To repair it: {command}", few(&calls))
+            (false, false, false) => {
+                let calls = few(&calls);
+                format!("{calls} was denied to a process that may be one of {unit}. To find out: {command}")
             }
+            (false, false, true) => return None,
         };
         let mut text = format!("{head}\n\n{}", people.diagnosis(report));
         if let Some(row) = &report.repair {
             text.push_str(&people.repair(&RepairRow { others: Vec::new(), ..row.clone() }));
-        } else if !report.denials.is_empty() || killed {
+        } else if sure || calls.is_empty() {
             text.push_str(&people.filled(&format!("\n{}.", ending.words().trim_end_matches('.'))));
         }
         let high_risk = report.repair.as_ref().is_some_and(|row| !row.proposed.high_risk.is_empty());
