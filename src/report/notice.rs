@@ -111,3 +111,25 @@ fn bounded(text: &str) -> String {
     let whole = text[..end].rfind('\n').unwrap_or(end);
     format!("{}\n... and more", &text[..whole])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_calls_are_counted() {
+        let calls = |names: &str| names.split(' ').map(str::to_owned).collect::<BTreeSet<String>>();
+        assert_eq!(few(&calls("a")), "a");
+        assert_eq!(few(&calls("a b c d e")), "a, b, c, d and e");
+        assert_eq!(few(&calls("a b c d e f")), "a, b, c, d and 2 more calls");
+    }
+
+    #[test]
+    fn a_long_report_ends_with_a_whole_line() {
+        assert_eq!(bounded("one\ntwo\u{1b}[31m\n"), "one\ntwo\\u{1b}[31m");
+        let long = "é line\n".repeat(TEXT_MAX);
+        let text = bounded(&long);
+        assert!(text.len() <= TEXT_MAX + "\n... and more".len());
+        assert!(text.ends_with("\né line\n... and more"), "{}", &text[text.len() - 40..]);
+    }
+}
