@@ -133,17 +133,7 @@ impl Table<'_> {
     fn show(&self, plan: &Plan, desk: &mut Desk) {
         let Some((candidate, drop_in)) = self.current(plan) else { return };
         let diff = drop_in.diff();
-        let mut row = RepairRow::new(plan, &candidate);
-        let high = candidate.high_risk();
-        if !high.is_empty() {
-            let makes = |row: &&DenialRow| {
-                high.iter()
-                    .any(|(what, _)| *what == row.call || row.setting.is_some_and(|s| what.starts_with(s)))
-            };
-            let caller = desk.report.denials.iter().find(makes);
-            let program = caller.and_then(|row| row.exe.as_ref());
-            row.look = Look::at(&self.subject.root(), self.subject.unit().name.as_str(), program);
-        }
+        let row = row(self.subject, plan, &candidate, &desk.report.denials);
         desk.report.set_diff(&diff);
         desk.show(&desk.people.repair(&row));
         desk.show(&desk.people.diff(&diff.unified()));
@@ -226,6 +216,25 @@ impl Table<'_> {
         self.show(plan, desk);
         Ok(())
     }
+}
+
+/// A candidate as it is shown; one that hands over the system with where to look before.
+pub(crate) fn row(
+    subject: &dyn Subject,
+    plan: &Plan,
+    candidate: &Candidate,
+    denials: &[DenialRow],
+) -> RepairRow {
+    let mut row = RepairRow::new(plan, candidate);
+    let high = candidate.high_risk();
+    if !high.is_empty() {
+        let makes = |row: &&DenialRow| {
+            high.iter().any(|(what, _)| *what == row.call || row.setting.is_some_and(|s| what.starts_with(s)))
+        };
+        let program = denials.iter().find(makes).and_then(|row| row.exe.as_ref());
+        row.look = Look::at(&subject.root(), subject.unit().name.as_str(), program);
+    }
+    row
 }
 
 /// What the denied calls are, and what the keys do.

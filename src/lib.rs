@@ -34,6 +34,7 @@
 //! | [`ending`] | how a run ends, and why it can end without a repair |
 //! | [`cli`], [`run`], [`undo`] | the command line, and the commands beside repairing |
 //! | [`root`], [`interrupt`] | reading below a root folder; signals |
+//! | `journal_socket` | what unitfix itself writes into the journal |
 //! | `failure_point` | where tests have it fail, or be killed |
 //! | `trust`, `system_program` | what root alone can have written; the programs of the system |
 
@@ -61,6 +62,8 @@ mod failure_point;
 pub mod finding;
 #[forbid(unsafe_code)]
 pub mod interrupt;
+#[forbid(unsafe_code)]
+mod journal_socket;
 #[forbid(unsafe_code)]
 pub mod manager;
 #[forbid(unsafe_code)]

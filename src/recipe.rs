@@ -1,7 +1,7 @@
 //! The recipe: Unit, Policy, Evidence, Observation, Plan, Diff, Approval, Receipt, Verdict.
 
 use crate::change::{self, Answer, Approval, Pending, Prompt, Receipt, Store, Yes};
-use crate::choice::{Chosen, choose};
+use crate::choice::{Chosen, choose, row};
 use crate::cli::Repair;
 use crate::ending::{Ending, helped, no_repair, seen};
 use crate::evidence::{Process, summary};
@@ -86,13 +86,31 @@ fn finish(subject: &dyn Subject, ending: Result<Ending, Failure>) -> Result<Endi
     ending
 }
 
-/// From what was seen to the end: Plan, Diff, Approval, Receipt, Verdict.
-fn propose(
+/// Note in the report what the logs say, and what would repair it. Nobody is asked, and nothing runs.
+pub(crate) fn diagnose(
+    subject: &dyn Subject,
+    evidence: &Evidence,
+    desk: &mut Desk,
+) -> Result<Ending, Failure> {
+    show_diagnosis(subject, evidence, desk);
+    let plan = match plan(subject, evidence, None, desk)? {
+        Ok(plan) => plan,
+        Err(ending) => return Ok(ending),
+    };
+    let Some(candidate) = plan.candidates.first() else {
+        return Ok(Ending::NoRepair("No repair can be offered.".to_owned()));
+    };
+    desk.report.repair = Some(row(subject, &plan, candidate, &desk.report.denials));
+    Ok(Ending::Proposed(String::new()))
+}
+
+/// From what was seen to a plan; if there is none, the ending.
+fn plan(
     subject: &dyn Subject,
     evidence: &Evidence,
     replayed: Option<&Replayed>,
-    desk: &mut Desk,
-) -> Result<Ending, Failure> {
+    desk: &Desk,
+) -> Result<Result<Plan, Ending>, Failure> {
     let observation = replayed.map(|replayed| &replayed.observation);
     let mut needs = Needs::of(subject.policy(), subject.groups(), seen(evidence, observation));
     needs.settings = observation.and_then(|o| o.settings.clone()).unwrap_or_default();
@@ -100,19 +118,33 @@ fn propose(
         needs.insist();
     }
     if let Some(ending) = no_repair(subject, evidence, observation, &needs) {
-        return Ok(ending);
+        return Ok(Err(ending));
     }
     if let Some(ending) = only_what_is_needed(subject, &mut needs, evidence, replayed, desk)? {
-        return Ok(ending);
+        return Ok(Err(ending));
     }
     let (unit, policy, groups) = (subject.unit(), subject.policy(), subject.groups());
     let ground = Ground { unit, policy, groups, rules: &desk.rules };
     let Some(mut plan) = Plan::ladder(needs, ground, desk.options.prefer) else {
-        return Ok(Ending::NothingToDo("nothing has to be allowed".to_owned()));
+        return Ok(Err(Ending::NothingToDo("nothing has to be allowed".to_owned())));
     };
     if let Some(ending) = settle(subject, &mut plan, replayed, ground)? {
-        return Ok(ending);
+        return Ok(Err(ending));
     }
+    Ok(Ok(plan))
+}
+
+/// From what was seen to the end: Plan, Diff, Approval, Receipt, Verdict.
+fn propose(
+    subject: &dyn Subject,
+    evidence: &Evidence,
+    replayed: Option<&Replayed>,
+    desk: &mut Desk,
+) -> Result<Ending, Failure> {
+    let mut plan = match plan(subject, evidence, replayed, desk)? {
+        Ok(plan) => plan,
+        Err(ending) => return Ok(ending),
+    };
 
     let why = reason(&desk.report.denials, &plan.needs);
     if desk.options.patch.is_some() {

@@ -118,6 +118,7 @@ fn the_manual_has_its_sections() {
         "WHAT HAPPENS WHEN YOU SAY YES",
         "HOW A WATCH GOES ON",
         "JSON",
+        "AUTOMATIC DIAGNOSIS",
         "FILES",
         "ENVIRONMENT",
         "EXIT STATUS",

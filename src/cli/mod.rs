@@ -5,6 +5,7 @@ pub mod complete;
 mod explain;
 mod policy;
 mod repair;
+mod report;
 mod scan;
 mod watch;
 
@@ -13,6 +14,7 @@ pub use check::{CheckOptions, Format};
 pub use explain::Explain;
 pub use policy::PolicyOptions;
 pub use repair::{PatchForm, Repair, Risk};
+pub use report::ReportOptions;
 pub use scan::Scan;
 pub use watch::Watch;
 
@@ -82,6 +84,8 @@ pub enum Task {
     Watch(Watch),
     /// Find every unit that was denied something: since boot, or in logs
     Scan(Scan),
+    /// Write into the journal why a unit failed, and what repairs it
+    Report(ReportOptions),
     /// Show what unitfix wrote, and what was left behind
     Status {
         /// Only this unit

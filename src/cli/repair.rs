@@ -27,7 +27,7 @@ pub enum PatchForm {
 }
 
 /// Repairing a unit.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[allow(clippy::struct_excessive_bools)] // each is an option of its own
 pub struct Repair {
     /// A service, or a unit file (with a slash), replayed without systemd

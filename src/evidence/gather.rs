@@ -20,6 +20,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+/// The kernel stamps its records with the time of its last tick, cut to milliseconds (`audit_log_start()` in
+/// kernel/audit.c), and the manager notes when a command began only after it has begun.
+const CLOCKS_DIFFER: u64 = 50_000;
+
 /// What the running system knows: the manager, the journal, auditd's log, and a log that the user named.
 pub fn from_system(
     unit: &Unit,
@@ -42,7 +46,10 @@ pub fn from_system(
     }
     add_audit_log(&mut evidence, &Root::default());
     // what was denied before the unit was changed, was denied to another unit; process IDs of earlier boots too
-    let since = unit.changed().max(boot_time().unwrap_or_default());
+    let mut since = unit.changed().max(boot_time().unwrap_or_default());
+    if options.only_looks {
+        since = since.max(status.run_began.saturating_sub(CLOCKS_DIFFER));
+    }
     let of_this_unit = |d: &Denial| d.time.is_none_or(|time| time >= since) && policy.decide(d.call).denies();
     evidence.denials.retain(of_this_unit);
     // of a log that the user named, he knows why

@@ -243,6 +243,18 @@ impl Journal {
         Ok(out)
     }
 
+    /// The last report on a unit that its own `unitfix@.service` wrote, which nobody else can forge.
+    pub fn last_report(&self, unit: &UnitName) -> Result<Option<Untrusted>, JournalError> {
+        let (message, about) =
+            (format!("MESSAGE_ID={}", crate::report::MESSAGE_ID), format!("OBJECT_SYSTEMD_UNIT={unit}"));
+        let by = format!("_SYSTEMD_UNIT=unitfix@{unit}.service");
+        let mut out = None;
+        self.ask(&["--lines=1", &message, &about, &by], "MESSAGE", |entry| {
+            out = entry.bytes("MESSAGE").map(Untrusted::new);
+        })?;
+        Ok(out)
+    }
+
     /// The IDs of the boots that the journal has, or the one in a folder, oldest first. journalctl takes their numbers only
     /// for the journal in /var/log/journal, and not for that of a system mounted elsewhere.
     pub(crate) fn boots(&self, folder: Option<&Path>) -> Result<Vec<String>, JournalError> {

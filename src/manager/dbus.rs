@@ -114,6 +114,7 @@ impl SystemManager {
                 .and_then(|pid| u32::try_from(pid).ok())
                 .filter(|pid| *pid != 0),
             activated: unit.time("InactiveExitTimestamp"),
+            run_began: service.run_began(),
             main_times: (service.time("ExecMainStartTimestamp"), service.time("ExecMainExitTimestamp")),
             control_group: service.text("ControlGroup"),
             filter: service.filter(),
@@ -332,6 +333,27 @@ impl Reader {
 
     fn time(&self, key: &str) -> u64 {
         self.get(key).unwrap_or_default()
+    }
+
+    /// When the latest run began. The times of commands are taken back when a run begins (`service_start()` in
+    /// src/core/service.c), but for that of the main process, which may be of an earlier one.
+    fn run_began(&self) -> u64 {
+        let commands = ["ExecCondition", "ExecStartPre", "ExecStart"];
+        let first = commands.into_iter().filter_map(|key| self.first_began(key)).min();
+        first.unwrap_or_else(|| self.time("ExecMainStartTimestamp"))
+    }
+
+    /// When the first of the commands of a setting began that have begun (`a(sasbttttuii)`).
+    fn first_began(&self, key: &str) -> Option<u64> {
+        let Value::Array(commands) = &**self.0.get(key)? else { return None };
+        let began = commands.iter().filter_map(|command| match command {
+            Value::Structure(fields) => match fields.fields().get(3) {
+                Some(Value::U64(began)) if *began != 0 => Some(*began),
+                _ => None,
+            },
+            _ => None,
+        });
+        began.min()
     }
 
     fn filter(&self) -> (bool, BTreeSet<String>) {

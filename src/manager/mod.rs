@@ -73,6 +73,9 @@ pub struct UnitStatus {
     pub control_group: String,
     /// When its last activation began (`InactiveExitTimestamp=`), in microseconds since the epoch; 0: never.
     pub activated: u64,
+    /// When the first command of its latest run began, in microseconds since the epoch; 0: it never ran. Unlike
+    /// `activated` it stays when a start is refused (`Result=start-limit-hit`).
+    pub run_began: u64,
     /// When the main process began and ended, in microseconds since the epoch (`ExecMainStartTimestamp=`,
     /// `ExecMainExitTimestamp=`); 0: not yet.
     pub main_times: (u64, u64),

@@ -4,6 +4,7 @@ mod check;
 mod explain;
 mod policy;
 mod repair;
+mod report;
 
 use crate::change::{Prompt, Yes};
 use crate::cli::{Cli, Scan, Task};
@@ -19,6 +20,7 @@ use check::check;
 use explain::explain;
 use policy::show_policies;
 use repair::{repair_unit, watch_unit};
+use report::report_to_journal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -66,6 +68,7 @@ fn other_task(task: Task) -> Result<u8, Failure> {
         Task::Explain(options) => explain(&options),
         Task::Watch(options) => watch_unit(options, interrupt()?),
         Task::Scan(options) => scan(&options),
+        Task::Report(options) => report_to_journal(options, &interrupt()?),
         Task::Status { unit, place } => {
             let only = unit.as_deref().map(name).transpose()?;
             let root = root_of(place.root);

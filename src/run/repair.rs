@@ -47,7 +47,7 @@ pub(super) fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, F
 }
 
 /// What a subject needs of the options.
-fn subject_options(options: &Repair, interrupt: Interrupt) -> Result<SubjectOptions, Failure> {
+pub(super) fn subject_options(options: &Repair, interrupt: Interrupt) -> Result<SubjectOptions, Failure> {
     let yes = if options.yes { Yes::Given } else { Yes::NotGiven };
     Ok(SubjectOptions {
         observe: Duration::from_secs(options.observe.into()),
@@ -58,6 +58,7 @@ fn subject_options(options: &Repair, interrupt: Interrupt) -> Result<SubjectOpti
         interrupt,
         proc_root: proc_root()?,
         blame: options.blame,
+        only_looks: false,
     })
 }
 

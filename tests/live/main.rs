@@ -28,6 +28,7 @@ mod bpf;
 mod cases;
 mod confinements;
 mod cores;
+mod package;
 #[path = "../schema/mod.rs"]
 mod schema;
 mod shown;

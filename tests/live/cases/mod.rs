@@ -23,6 +23,7 @@ mod minimum;
 mod notified;
 mod other_causes;
 mod own_policy;
+mod packaged;
 mod patch;
 mod policy;
 mod prompts;
@@ -106,6 +107,7 @@ pub fn all() -> Vec<Case> {
         forged::CASES,
         hostile::CASES,
         own_policy::CASES,
+        packaged::CASES,
         policy::CASES,
         scanning::CASES,
         patch::CASES,
