@@ -1,8 +1,10 @@
 //! The report: what a run found and did, as one value, from which people's text and `--json` are both made.
 
 mod blame;
+mod course;
 mod explanation;
 mod fill;
+mod html;
 mod message;
 pub mod output;
 mod people;
@@ -11,10 +13,12 @@ mod repair;
 mod scan;
 
 pub use blame::PackageRow;
+pub use course::{Deed, Step};
+pub use html::{PageFile, Pages};
 pub use message::{CommitMessage, author};
 pub use people::People;
 pub(crate) use people::who;
-pub use policy::{Asked, Lint, PolicyPage, parse_call};
+pub use policy::{Asked, ChangedCall, Counts, Lint, PolicyChange, PolicyPage, parse_call};
 pub use repair::{CandidateRow, Look, RepairRow};
 pub use scan::{Forbids, NobodysRow, Part, ReadRow, ScanReport, ScannedUnit};
 
@@ -60,6 +64,12 @@ pub struct Report {
     pub patch: Option<String>,
     /// What the proof or the verification showed.
     pub verdict: Option<String>,
+    /// What unitfix did, and when; for the page.
+    #[serde(skip)]
+    pub course: Vec<Step>,
+    /// What the unit's policy is, and what becomes of it; for the page.
+    #[serde(skip)]
+    pub policy: Option<PolicyChange>,
     /// How the run ended.
     pub ending: String,
     /// The exit status that goes with it.
@@ -179,6 +189,8 @@ impl Report {
             files: Vec::new(),
             patch: None,
             verdict: None,
+            course: Vec::new(),
+            policy: None,
             ending: String::new(),
             exit_status: 0,
         }
