@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::policy::relax::Relaxation;
 use crate::proving::{Prover, Replayed};
 use crate::recipe::Desk;
-use crate::report::{CandidateRow, DenialRow, Look, RepairRow, output};
+use crate::report::{CandidateRow, DenialRow, Look, PolicyChange, RepairRow, output};
 use crate::subject::{Failure, Subject};
 use crate::unit::SANDBOX;
 use jiff::ZonedDateTime;
@@ -135,6 +135,7 @@ impl Table<'_> {
         let diff = drop_in.diff();
         let row = row(self.subject, plan, &candidate, &desk.report.denials);
         desk.report.set_diff(&diff);
+        self.compare(&drop_in, desk);
         desk.show(&desk.people.repair(&row));
         desk.show(&desk.people.diff(&diff.unified()));
         if let Proof::Shown(how) = &candidate.proof
@@ -148,6 +149,15 @@ impl Table<'_> {
             output::message(desk.report.diff.as_deref().unwrap_or_default());
         }
         desk.report.repair = Some(row);
+    }
+
+    /// What it changes of the policy, for the page.
+    fn compare(&self, drop_in: &DropIn, desk: &mut Desk) {
+        if desk.options.html.is_some() {
+            let after = self.subject.amended(drop_in);
+            let change = PolicyChange::between(self.subject.policy(), Some(&after), self.subject.groups());
+            desk.report.policy = Some(change);
+        }
     }
 
     /// Have somebody choose another candidate; it is proven first, where that disturbs nothing.

@@ -9,7 +9,7 @@
 //! | `stdout`, `stderr`, `status` | what must come out, whole |
 //! | `after/` | the tree that must be there afterwards; not there where nothing may change |
 //!
-//! Today's date reads DATE, the time of writing NOW and the version VERSION. An empty folder of `after/` holds a
+//! Today's date reads DATE, the time of writing NOW, the version VERSION and the style of a page STYLE. An empty folder of `after/` holds a
 //! file `.empty`, as git keeps none. `UNITFIX_BLESS=1` writes the expected files anew: read each of them.
 //!
 //! Each case is run once more with `--json`: it has to end and leave the same, and what it prints has to be what
@@ -138,6 +138,13 @@ fn neutral(text: &str, dates: &[String]) -> String {
             text.replace_range(at + 1..end, "NOW");
         }
         text = text.replace(date, "DATE");
+    }
+    // of a page: what the browser shows of such a time, and the style, which all have in common
+    while let Some((before, after)) = text.split_once("datetime=\"NOW\">") {
+        text = format!("{before}datetime=NOW>NOW{}", &after[after.find('<').unwrap()..]);
+    }
+    if let Some((before, after)) = text.split_once("<style>") {
+        text = format!("{before}<style>STYLE{}", &after[after.find("</style>").unwrap()..]);
     }
     text
 }

@@ -79,6 +79,9 @@ pub struct Repair {
     /// Also read kernel records from FILE (-: stdin)
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// Also write the report to FILE, as a page for browsers
+    #[arg(long, value_name = "FILE", requires = "unit")]
+    pub html: Option<PathBuf>,
     /// Where the system is
     #[command(flatten)]
     pub place: Place,
@@ -105,6 +108,7 @@ impl Repair {
             self.blame.then(|| "--blame".to_owned()),
             self.allow_risk.map(|Risk::High| "--allow-risk high".to_owned()),
             self.log.as_ref().map(|log| format!("--log {}", path(log))),
+            self.html.as_ref().map(|file| format!("--html {}", path(file))),
             self.place.root.as_ref().map(|root| format!("--root {}", path(root))),
         ];
         let unit = self.unit.as_deref().map(quoted);

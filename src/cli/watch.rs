@@ -47,6 +47,9 @@ pub struct Watch {
     /// Print what happens as JSON, one object a line
     #[arg(long)]
     pub json: bool,
+    /// Also write the report to FILE, as a page for browsers
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Refused with words that help
     #[arg(long, hide = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
@@ -77,6 +80,7 @@ impl Watch {
             observe: self.observe,
             blame: false,
             log: None,
+            html: self.html,
             place: Place { root: None, json: self.json },
         }
     }

@@ -2,8 +2,10 @@
 
 mod blame;
 mod check;
+mod course;
 mod explanation;
 mod fill;
+mod html;
 mod message;
 mod notice;
 pub mod output;
@@ -16,11 +18,13 @@ mod schema;
 
 pub use blame::PackageRow;
 pub use check::{CheckReport, TestsRow};
+pub use course::{Deed, Step};
+pub use html::{PageFile, Pages};
 pub use message::{CommitMessage, author};
 pub use notice::{MESSAGE_ID, Notice};
 pub use people::People;
 pub(crate) use people::who;
-pub use policy::{Asked, Lint, PolicyPage, parse_call};
+pub use policy::{Asked, ChangedCall, Counts, Lint, PolicyChange, PolicyPage, parse_call};
 pub use repair::{CandidateRow, Look, RepairRow};
 pub use scan::{Forbids, NobodysRow, Part, ReadRow, ScanReport, ScannedUnit};
 
@@ -68,6 +72,12 @@ pub struct Report {
     pub patch: Option<String>,
     /// What the proof or the verification showed.
     pub verdict: Option<String>,
+    /// What unitfix did, and when; for the page.
+    #[serde(skip)]
+    pub course: Vec<Step>,
+    /// What the unit's policy is, and what becomes of it; for the page.
+    #[serde(skip)]
+    pub policy: Option<PolicyChange>,
     /// How the run ended.
     pub ending: String,
     /// The exit status that goes with it.
@@ -191,6 +201,8 @@ impl Report {
             files: Vec::new(),
             patch: None,
             verdict: None,
+            course: Vec::new(),
+            policy: None,
             ending: String::new(),
             exit_status: 0,
         }

@@ -189,6 +189,16 @@ pub(crate) fn who(row: &DenialRow) -> String {
 
 /// Each deciding token once, with all the calls that it decided.
 pub(super) fn decisions(rows: &[DenialRow], width: usize) -> String {
+    let mut out = String::new();
+    for (token, words) in deciding(rows) {
+        let _ = writeln!(out, "  because  {}", token.location());
+        out.push_str(&caret(token, "             ", &words, width));
+    }
+    out
+}
+
+/// Each deciding token once, by its place, with what it says of all the calls that it decided.
+pub(super) fn deciding(rows: &[DenialRow]) -> Vec<(&TokenRow, String)> {
     let mut seen: Vec<(&TokenRow, Vec<&str>)> = Vec::new();
     for (row, token) in rows.iter().filter_map(|r| Some((r, r.decided_by.as_ref()?))) {
         let place = |t: &TokenRow| (t.file.clone(), t.line, t.column);
@@ -199,18 +209,17 @@ pub(super) fn decisions(rows: &[DenialRow], width: usize) -> String {
         }
     }
     seen.sort_by_key(|(token, _)| (&token.file, token.line, token.column));
-    let mut out = String::new();
-    for (token, calls) in seen {
+    let told = |(token, calls): (_, Vec<&str>)| {
+        let token: &TokenRow = token;
         let words = replace_word(&token.words, calls[0], &crate::plan::list(&calls));
         let words = if calls.len() > 1 {
             words.replace(" is not ", " are not ").replace(" is named", " are named")
         } else {
             words
         };
-        let _ = writeln!(out, "  because  {}", token.location());
-        out.push_str(&caret(token, "             ", &words, width));
-    }
-    out
+        (token, words)
+    };
+    seen.into_iter().map(told).collect()
 }
 
 /// A text with the first word that is this one replaced; `chown` is no word of `@chown`.

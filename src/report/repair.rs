@@ -118,7 +118,7 @@ pub struct CandidateRow {
     pub words: String,
     /// The same without how much it opens.
     #[serde(skip)]
-    deed: String,
+    pub(super) deed: String,
     /// The calls and groups that it allows.
     pub calls: Vec<String>,
     /// The calls that it lets fail, each with the errno.
@@ -188,17 +188,22 @@ impl CandidateRow {
 
     /// All columns but the last.
     fn columns(&self) -> String {
-        let proof = match self.proof {
-            Proof::Shown(_) => "proven",
-            Proof::None => "not tried",
-            Proof::Refuted(_) => "refuted",
-        };
+        let proof = self.proof_word();
         let calls = format!("+{}", self.opens.len());
         format!("{:7} {calls:>5}  {:15}  {proof:9}  ", self.kind.name(), self.gives_away())
     }
 
+    /// What speaks for it, in a word or two.
+    pub(super) fn proof_word(&self) -> &'static str {
+        match self.proof {
+            Proof::Shown(_) => "proven",
+            Proof::None => "not tried",
+            Proof::Refuted(_) => "refuted",
+        }
+    }
+
     /// The power that it adds, in a word or two.
-    fn gives_away(&self) -> &'static str {
+    pub(super) fn gives_away(&self) -> &'static str {
         let calls = self.opens.iter().filter(|power| power.adds.is_some()).map(|power| power.risk.tier);
         match calls.chain(self.settings.iter().map(|row| row.tier)).max() {
             _ if !self.high_risk.is_empty() => "HIGH RISK",
@@ -301,5 +306,5 @@ impl People {
 pub(super) const HEADER: &str = "KIND    CALLS  GIVES AWAY       PROOF      CHANGE";
 
 /// What a call that hands over the system may mean, and where to look.
-const SUSPICION: &str = "  A service that was fine and suddenly wants this may be compromised rather than broken. Before you say\n  \
+pub(super) const SUSPICION: &str = "  A service that was fine and suddenly wants this may be compromised rather than broken. Before you say\n  \
 yes, look:\n";

@@ -242,9 +242,10 @@ impl ScanReport {
         out
     }
 
-    fn headline(&self, people: &People) -> String {
+    /// What was found, in a sentence without its end.
+    pub(super) fn what(&self) -> String {
         let open = self.units.iter().filter(|unit| unit.is_open()).count();
-        let what = match (open, self.unattributed.len()) {
+        match (open, self.unattributed.len()) {
             (0, 0) if self.units.is_empty() => "No service was denied a system call".to_owned(),
             (0, 0) => "No unit forbids now what was denied".to_owned(),
             (0, programs) => {
@@ -256,14 +257,17 @@ impl ScanReport {
                 times_of(units, "unit", "units"),
                 times_of(programs, "program of nobody's were", "programs of nobody's were"),
             ),
-        };
+        }
+    }
+
+    fn headline(&self, people: &People) -> String {
         let when = match (self.since, self.until) {
             (None, None) => String::new(),
             (Some(since), None) => format!(" since {}", people.time(since)),
             (None, Some(until)) => format!(" until {}", people.time(until)),
             (Some(since), Some(until)) => format!(" from {} to {}", people.time(since), people.time(until)),
         };
-        format!("{what}{when}.")
+        format!("{}{when}.", self.what())
     }
 }
 

@@ -9,11 +9,12 @@ mod report;
 use crate::change::{Prompt, Yes};
 use crate::cli::{Cli, Scan, Task};
 use crate::interrupt::Interrupt;
-use crate::report::{People, output};
+use crate::replay::session::now_us;
+use crate::report::{PageFile, Pages, People, output};
 use crate::root::Root;
 use crate::rules::Rules;
 use crate::scan;
-use crate::subject::Failure;
+use crate::subject::{Failure, Whereabouts, groups_to_explain};
 use crate::undo;
 use crate::unit::UnitName;
 use check::check;
@@ -107,9 +108,17 @@ fn unprintable(error: serde_json::Error) -> Failure {
 
 /// Show every unit that was denied something.
 fn scan(options: &Scan) -> Result<u8, Failure> {
+    let page = options.html.as_deref().map(PageFile::new).transpose()?;
     let report = scan::scan(options, &interrupt()?)?;
     let people = People::default();
     output::result(&if options.place.json { json(&report)? } else { report.text(&people) });
+    if let Some(page) = page {
+        let root = options.place.root.clone().map(Root::new);
+        let rules = rules_of(root.as_ref())?;
+        let groups = groups_to_explain(&Whereabouts { root, systemd: None })?;
+        let pages = Pages { rules: &rules, groups: &groups, zone: people.zone() };
+        page.write(&pages.of_scan(&report, now_us()))?;
+    }
     Ok(report.exit_status)
 }
 

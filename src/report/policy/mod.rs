@@ -1,10 +1,12 @@
 //! `unitfix policy`: what a unit's settings let every call do, as one value.
 
 mod asked;
+mod change;
 mod lint;
 mod text;
 
 pub use asked::{Asked, parse_call};
+pub use change::{ChangedCall, Counts, PolicyChange};
 pub use lint::Lint;
 
 use super::{FindingRow, SCHEMA, TokenRow};
