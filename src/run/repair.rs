@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(super) fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, Failure> {
-    let asked = options.unit.clone().ok_or_else(|| Failure::Usage("name a unit".to_owned()))?;
+    let asked = options.unit.clone().ok_or_else(|| Failure::Usage("name a unit: unitfix docuum.service".to_owned()))?;
     if asked.contains('/') && options.no_replay && options.log.is_none() {
         let message = "no log knows of a unit file's programs: --no-replay needs --log here";
         return Err(Failure::Usage(message.to_owned()));

@@ -62,8 +62,8 @@ impl<'a> Register<'a> {
         let Ok(name) = UnitName::parse(&unit) else {
             let unit = one_line(&unit);
             return Err(Failure::Usage(format!(
-                "{shown} starts {unit}, which is not a service: only services have a system call filter that \
-                 unitfix can repair"
+                "{shown} starts {unit}, which is not a service: only services have a system call filter that unitfix \
+                 can repair; `unitfix scan` finds them"
             )));
         };
         output::message(&format!("unitfix: {shown} starts {name}, which is meant\n"));

@@ -62,7 +62,7 @@ pub enum LoadError {
         path: PathBuf,
     },
     /// Links that lead round in a circle.
-    #[error("the links of {name} lead round in a circle")]
+    #[error("the links of {name} lead round in a circle: take one of them away")]
     AliasLoop {
         /// The name asked for.
         name: String,
