@@ -1,6 +1,7 @@
 //! The choice: the candidates are shown, and somebody says which of them is written, if any.
 
 use crate::change::{Answer, Approval, Diff, Reply, Yes};
+use crate::cli::as_root;
 use crate::ending::Ending;
 use crate::evidence::Untrusted;
 use crate::explain;
@@ -71,7 +72,7 @@ pub(crate) fn choose(
 
 /// Somebody who is not root has seen what there is to see without being it.
 fn left_to_root(desk: &Desk) -> Result<Ending, Failure> {
-    let command = desk.options.as_root();
+    let command = as_root();
     match (desk.options.no_replay, desk.options.apply) {
         (true, false) => {
             Ok(Ending::Proposed(format!("Nothing was changed. To write it, as root: {command} --apply")))

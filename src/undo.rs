@@ -1,7 +1,7 @@
 //! `unitfix revert` and `unitfix status`: taking back, and showing, what unitfix wrote.
 
-use crate::change::{self, Answer, Diff, FileChange, Lock, Prompt, Receipt, Store, Yes};
-use crate::cli::as_typed;
+use crate::change::{self, Answer, Diff, FileChange, Lock, Prompt, Receipt, Store};
+use crate::cli::{as_root, as_typed};
 use crate::ending::Ending;
 use crate::evidence::one_line;
 use crate::explain::closest_unit;
@@ -33,8 +33,7 @@ pub fn written_for(asked: &str, root: &Root) -> Result<UnitName, Failure> {
 pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, Failure> {
     let system = |error: &dyn std::fmt::Display| Failure::System(error.to_string());
     if root.is_system() && !nix::unistd::geteuid().is_root() {
-        let yes = if prompt.yes == Yes::Given { " --yes" } else { "" };
-        return Err(Failure::System(format!("taking it back needs root: sudo unitfix revert {name}{yes}")));
+        return Err(Failure::System(format!("taking it back needs root: {}", as_root())));
     }
     let _lock = Lock::below(root, name).map_err(|e| system(&e))?;
     let manager = root.is_system().then(SystemManager::connect).and_then(Result::ok);

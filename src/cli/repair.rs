@@ -80,27 +80,15 @@ pub struct Repair {
     /// Where the system is
     #[command(flatten)]
     pub place: Place,
+    /// Refused with words that help
+    #[arg(long, hide = true)]
+    pub user: bool,
     /// In the place of a replay, a watch
     #[arg(skip)]
     pub watch: Option<Period>,
 }
 
 impl Repair {
-    /// The whole command line, for who is root.
-    #[must_use]
-    pub fn as_root(&self) -> String {
-        let options = [
-            self.patch.map(|form| match form {
-                PatchForm::Diff => " --patch",
-                PatchForm::Message => " --patch=message",
-            }),
-            self.apply.then_some(" --apply"),
-            self.yes.then_some(" --yes"),
-            self.place.json.then_some(" --json"),
-        ];
-        format!("sudo {}{}", self.command(), options.into_iter().flatten().collect::<String>())
-    }
-
     /// The command line that does the same again.
     #[must_use]
     pub fn command(&self) -> String {

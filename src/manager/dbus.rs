@@ -57,8 +57,7 @@ type Properties = HashMap<String, OwnedValue>;
 
 /// A unit as the manager lists it: name, description, `LoadState`, `ActiveState`, `SubState`, the unit that it follows,
 /// path, and the job that it has.
-type Listed =
-    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+type Listed = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
 impl SystemManager {
     /// Connect to it.

@@ -32,7 +32,10 @@ pub enum ManagerError {
         reason: String,
     },
     /// It does not answer any more.
-    #[error("systemd did not finish to {action} within {} s", limit.as_secs())]
+    #[error(
+        "systemd did not finish to {action} within {} s: `systemctl list-jobs` shows what it waits for",
+        limit.as_secs()
+    )]
     Late {
         /// What it was asked to do.
         action: String,

@@ -11,7 +11,9 @@ use crate::recipe::{Desk, repair, watch};
 use crate::replay::{Check, Via};
 use crate::report::{People, Report, output};
 use crate::root::Root;
-use crate::subject::{Failure, ManagedUnit, Register, RootedUnit, Subject, SubjectOptions, UnitFile};
+use crate::subject::{
+    Failure, ManagedUnit, Register, RootedUnit, Subject, SubjectOptions, UnitFile, of_user,
+};
 use crate::trust;
 use crate::unit::shown_path;
 use crate::watch::last_line;
@@ -20,7 +22,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(super) fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, Failure> {
-    let asked = options.unit.clone().ok_or_else(|| Failure::Usage("name a unit: unitfix docuum.service".to_owned()))?;
+    let asked = options
+        .unit
+        .clone()
+        .ok_or_else(|| Failure::Usage("name a unit: unitfix docuum.service".to_owned()))?;
+    if options.user {
+        return Err(Failure::Usage(of_user(&asked)));
+    }
     if asked.contains('/') && options.no_replay && options.log.is_none() {
         let message = "no log knows of a unit file's programs: --no-replay needs --log here";
         return Err(Failure::Usage(message.to_owned()));
@@ -59,7 +67,6 @@ fn subject_options(options: &Repair, interrupt: Interrupt) -> Result<SubjectOpti
         interrupt,
         proc_root: proc_root()?,
         blame: options.blame,
-        as_root: options.as_root(),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::meant::{Register, say_real_name};
 use super::{Bench, Evidence, Failure, Judged, Subject, Verdict, etc_folder, leftovers};
 use crate::change::{Approval, Lock, Prompt, Store};
+use crate::cli::as_root;
 use crate::evidence::{Denial, Process, Untrusted, gather};
 use crate::finding::{Code, Finding};
 use crate::interrupt::Interrupt;
@@ -39,8 +40,6 @@ pub struct SubjectOptions {
     pub proc_root: PathBuf,
     /// Find out who made the calls.
     pub blame: bool,
-    /// The command line for who is root.
-    pub as_root: String,
 }
 
 /// How long a unit that runs is given to pass the user's check before anything is done to it.
@@ -97,11 +96,6 @@ impl<'a> ManagedUnit<'a> {
     pub(super) fn look_again(&mut self) -> Result<(), Failure> {
         self.status = self.manager.status(&self.judged.unit.name).map_err(failure)?;
         Ok(())
-    }
-
-    /// The command line for who is root.
-    pub(super) fn as_root(&self) -> &str {
-        &self.options.as_root
     }
 
     /// Whether one of these calls was of an architecture that it does not let in.
@@ -232,7 +226,7 @@ pub(super) fn load_failure(error: LoadError) -> Failure {
     match error {
         LoadError::NotFound { .. } | LoadError::Name(_) => Failure::Usage(error.to_string()),
         LoadError::Read { error: ref io, .. } if io.kind() == std::io::ErrorKind::PermissionDenied => {
-            Failure::System(format!("{error}; run it with sudo"))
+            Failure::System(format!("{error}: {}", as_root()))
         }
         other => Failure::Hopeless(other.to_string()),
     }
@@ -368,7 +362,7 @@ impl Subject for ManagedUnit<'_> {
 
     fn replay_notice(&self) -> Result<String, String> {
         if self.lock.is_none() {
-            return Err(format!("a replay needs root: {}", self.options.as_root));
+            return Err(format!("a replay needs root: {}", as_root()));
         }
         let strace = crate::replay::takes_strace(&self.judged.unit, self.options.via, self.options.blame);
         let ways = if strace { "under strace" } else { "in complain mode" };

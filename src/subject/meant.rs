@@ -3,7 +3,7 @@
 
 use super::Failure;
 use super::managed::{failure, load_failure};
-use crate::cli::as_typed;
+use crate::cli::{as_typed, quoted};
 use crate::evidence::one_line;
 use crate::explain::closest_unit;
 use crate::manager::Manager;
@@ -15,7 +15,7 @@ use crate::unit::{
     BadName, LoadError, NameMap, Triggered, Unit, UnitName, enabled_instances, template_of_connections,
     trigger_stem,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// So many instances of a template are named.
 const INSTANCES: usize = 5;
@@ -127,19 +127,25 @@ impl<'a> Register<'a> {
     #[must_use]
     pub fn not_found(self, asked: &str) -> Failure {
         let shown = one_line(asked);
+        let elsewhere = match self {
+            Register::Files(root, _) if !root.is_system() => Some(root),
+            _ => None,
+        };
+        if elsewhere.is_none() && user_unit(asked).is_some() {
+            return Failure::Usage(format!(
+                "there is no unit {shown} of the system's manager, but one of your own. {}",
+                of_user(asked)
+            ));
+        }
         let known = self.known();
-        Failure::Usage(match closest_unit(asked, known.iter().map(String::as_str)) {
-            Some(name) => format!("there is no unit {shown}: did you mean {name}?"),
-            None => {
-                let place = match self {
-                    Register::Files(root, _) if !root.is_system() => {
-                        format!("--root={} ", as_typed(&root.join(Path::new("/"))))
-                    }
-                    _ => String::new(),
-                };
-                format!("there is no unit {shown} (systemctl {place}list-unit-files shows those that exist)")
-            }
-        })
+        if let Some(name) = closest_unit(asked, known.iter().map(String::as_str)) {
+            return Failure::Usage(format!("there is no unit {shown}: did you mean {name}?"));
+        }
+        let place = elsewhere.map(|root| format!("--root={} ", as_typed(&root.join(Path::new("/")))));
+        let place = place.unwrap_or_default();
+        Failure::Usage(format!(
+            "there is no unit {shown} (systemctl {place}list-unit-files shows those that exist)"
+        ))
     }
 
     /// A load error, with what was probably meant where there is no such unit.
@@ -183,4 +189,25 @@ pub(super) fn say_real_name(asked: &UnitName, real: &UnitName) {
 /// A template's whole name.
 fn template_name(asked: &str) -> String {
     if asked.ends_with(".service") { asked.to_owned() } else { format!("{asked}.service") }
+}
+
+/// How a unit of a user's own manager is repaired: as a file, whose drop-in that manager reads as well.
+#[must_use]
+pub fn of_user(asked: &str) -> String {
+    let path = user_unit(asked).map_or_else(
+        || format!("\"$(systemctl --user show -P FragmentPath {})\"", quoted(&one_line(asked))),
+        |path| as_typed(&path),
+    );
+    format!(
+        "A unit of a user's own manager is repaired by its file: unitfix {path}. What is written counts after systemctl \
+         --user daemon-reload and a restart"
+    )
+}
+
+/// The file of a unit that the user put there for the user's own manager (systemd.unit(5), "User Unit Search Path").
+fn user_unit(name: &str) -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")))?;
+    let path = config.join("systemd/user").join(UnitName::parse(name).ok()?.as_str());
+    path.is_file().then_some(path)
 }

@@ -11,7 +11,7 @@ mod watched;
 pub use file::UnitFile;
 pub use inspect::{Inspected, Inspector, Whereabouts, groups_at, groups_to_explain};
 pub use managed::{ManagedUnit, SubjectOptions};
-pub use meant::Register;
+pub use meant::{Register, of_user};
 pub use rooted::RootedUnit;
 
 use crate::change::{Approval, Store};

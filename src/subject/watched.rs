@@ -2,6 +2,7 @@
 
 use super::{Failure, ManagedUnit, Subject};
 use crate::change::Approval;
+use crate::cli::as_root;
 use crate::evidence::Denial;
 use crate::manager::Standing;
 use crate::replay::{Observation, ReplayError};
@@ -12,7 +13,7 @@ impl ManagedUnit<'_> {
     pub fn can_be_watched(&self) -> Result<(), Failure> {
         let (name, policy) = (&self.unit().name, self.policy());
         if self.needs_root() {
-            return Err(Failure::System(format!("a watch needs root: {}", self.as_root())));
+            return Err(Failure::System(format!("a watch needs root: {}", as_root())));
         }
         if !policy.filter.exists() && policy.architectures.is_none() {
             return Err(Failure::Hopeless(format!(
