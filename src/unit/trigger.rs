@@ -38,15 +38,14 @@ impl Triggered {
     /// such unit.
     #[must_use]
     pub fn find(root: &Root, name: &str, version: u32) -> Option<Self> {
-        let stem = trigger_stem(name)?;
-        let (kind, section, key) =
-            *TYPES.iter().find(|(kind, ..)| name.strip_prefix(stem) == Some(&format!(".{kind}")))?;
+        let (stem, suffix) = name.rsplit_once('.')?;
+        let (kind, section, key) = *TYPES.iter().find(|(kind, ..)| *kind == suffix)?;
         let template = stem.split_once('@').map(|(prefix, _)| format!("{prefix}@.{kind}"));
         let in_folders =
             |file: &str| directories(version).map(|folder| folder.join(file)).collect::<Vec<_>>();
-        let candidates =
+        let mut candidates =
             in_folders(name).into_iter().chain(template.iter().flat_map(|file| in_folders(file)));
-        let fragment = candidates.into_iter().find(|path| root.kind(path).is_some())?;
+        let fragment = candidates.find(|path| root.kind(path).is_some())?;
         // another name of it is a link
         let real = root.resolve(&fragment).and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
         let real = real.filter(|real| trigger_stem(real).is_some() && !real.contains("@."));
