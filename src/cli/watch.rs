@@ -81,6 +81,7 @@ impl Watch {
             blame: false,
             log: None,
             html: self.html,
+            user: false,
             place: Place { root: None, json: self.json },
         }
     }

@@ -11,10 +11,12 @@ mod notice;
 pub mod output;
 mod people;
 mod policy;
+pub(crate) mod progress;
 mod repair;
 mod scan;
 #[cfg(test)]
 mod schema;
+pub(crate) mod terminal;
 
 pub use blame::PackageRow;
 pub use check::{CheckReport, TestsRow};

@@ -16,7 +16,6 @@ use crate::rules::Rules;
 use crate::scan;
 use crate::subject::{Failure, Whereabouts, groups_to_explain};
 use crate::undo;
-use crate::unit::UnitName;
 use check::check;
 use explain::explain;
 use policy::show_policies;
@@ -71,8 +70,8 @@ fn other_task(task: Task) -> Result<u8, Failure> {
         Task::Scan(options) => scan(&options),
         Task::Report(options) => report_to_journal(options, &interrupt()?),
         Task::Status { unit, place } => {
-            let only = unit.as_deref().map(name).transpose()?;
             let root = root_of(place.root);
+            let only = unit.as_deref().map(|unit| undo::written_for(unit, &root)).transpose()?;
             let status = undo::status(&root, only.as_ref())?;
             if place.json {
                 output::result(&json(&status)?);
@@ -87,7 +86,8 @@ fn other_task(task: Task) -> Result<u8, Failure> {
             let ending = if unit.contains('/') {
                 undo::revert_file(Path::new(&unit), &prompt)?
             } else {
-                undo::revert(&name(&unit)?, &root_of(root), &prompt)?
+                let root = root_of(root);
+                undo::revert(&undo::written_for(&unit, &root)?, &root, &prompt)?
             };
             output::result(&format!("{}\n", ending.words()));
             Ok(ending.status())
@@ -129,8 +129,4 @@ fn rules_of(root: Option<&Root>) -> Result<Rules, Failure> {
 
 fn root_of(folder: Option<PathBuf>) -> Root {
     folder.map(Root::new).unwrap_or_default()
-}
-
-fn name(text: &str) -> Result<UnitName, Failure> {
-    UnitName::parse(text).map_err(|e| Failure::Usage(e.to_string()))
 }

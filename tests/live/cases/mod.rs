@@ -20,6 +20,7 @@ mod lasting;
 mod lint;
 mod manual;
 mod minimum;
+mod naming;
 mod notified;
 mod other_causes;
 mod own_policy;
@@ -97,6 +98,7 @@ pub fn all() -> Vec<Case> {
         denials::CASES,
         other_causes::CASES,
         prompts::CASES,
+        naming::CASES,
         refused::CASES,
         apply_errors::CASES,
         floods::CASES,
