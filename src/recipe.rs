@@ -117,7 +117,7 @@ fn plan(
     subject: &dyn Subject,
     evidence: &Evidence,
     replayed: Option<&Replayed>,
-    desk: &Desk,
+    desk: &mut Desk,
 ) -> Result<Result<Plan, Ending>, Failure> {
     let observation = replayed.map(|replayed| &replayed.observation);
     let mut needs = Needs::of(subject.policy(), subject.groups(), seen(evidence, observation));

@@ -60,8 +60,8 @@ impl Triggered {
         }
         drop_ins.retain(|file, _| Path::new(file).extension().is_some_and(|extension| extension == "conf"));
         let files = std::iter::once(fragment).chain(drop_ins.into_values());
-        let read = files.filter_map(|path| Some(SourceFile::new(path.clone(), root.read(&path).ok()?)));
-        let settings: Vec<_> = read.flat_map(|file| syntax::parse_as(&file, version).settings).collect();
+        let sources = files.filter_map(|path| Some(SourceFile::new(path.clone(), root.read(&path).ok()?)));
+        let settings: Vec<_> = sources.flat_map(|file| syntax::parse_as(&file, version).settings).collect();
         let last = |key: &str| {
             let text = settings.iter().rev().find(|line| line.section == section && line.key == key);
             text.map(|line| line.value.text.as_str()).filter(|text| !text.is_empty())

@@ -1,14 +1,14 @@
 //! Times of a page. Whoever reads it may do so on another day and elsewhere, so dates and the zone are always said.
 
 use super::Pages;
-use jiff::{Timestamp, Zoned};
+use jiff::{Timestamp, ZonedDateTime};
 use maud::{Markup, html};
 
 /// What ends within so many microseconds has happened at one time.
 const AT_ONCE_US: u64 = 2_000_000;
 
 impl Pages<'_> {
-    fn zoned(&self, microseconds: u64) -> Option<Zoned> {
+    fn zoned(&self, microseconds: u64) -> Option<ZonedDateTime> {
         let time = Timestamp::from_microsecond(i64::try_from(microseconds).ok()?).ok()?;
         Some(time.to_zoned_datetime(self.zone.clone()))
     }
