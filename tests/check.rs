@@ -340,7 +340,7 @@ fn nothing_stays_behind() {
     let tree = Tree::with("a.service", &unit);
     for under in [&["--under"][..], &[]] {
         let tests = format!("setsid sleep {mark} & sleep {mark} & exit 0");
-        let args = [&["./a.service"], under, &["--", "sh", "-c", &tests]].concat();
+        let args = [&["./a.service"][..], under, &["--", "sh", "-c", tests.as_str()]].concat();
         let output = tree.check(&args);
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
         assert_eq!(alive(mark), Vec::<String>::new());
