@@ -241,10 +241,10 @@ fn the_fix_of_sarif_is_the_patch() {
     let [replacement] = &change["replacements"].as_array().unwrap()[..] else { panic!("{change}") };
     let line =
         |name: &str| usize::try_from(replacement["deletedRegion"][name].as_u64().unwrap()).unwrap() - 1;
-    lines.splice(
+    drop(lines.splice(
         line("startLine")..line("endLine"),
         [replacement["insertedContent"]["text"].as_str().unwrap()],
-    );
+    ));
     fs::write(tree.path("debian/report.service"), lines.concat()).unwrap();
     let output = tree.check(&["./debian/report.service", "--", "true"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
