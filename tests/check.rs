@@ -241,10 +241,10 @@ fn the_fix_of_sarif_is_the_patch() {
     let [replacement] = &change["replacements"].as_array().unwrap()[..] else { panic!("{change}") };
     let line =
         |name: &str| usize::try_from(replacement["deletedRegion"][name].as_u64().unwrap()).unwrap() - 1;
-    lines.splice(
+    drop(lines.splice(
         line("startLine")..line("endLine"),
         [replacement["insertedContent"]["text"].as_str().unwrap()],
-    );
+    ));
     fs::write(tree.path("debian/report.service"), lines.concat()).unwrap();
     let output = tree.check(&["./debian/report.service", "--", "true"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
@@ -340,7 +340,7 @@ fn nothing_stays_behind() {
     let tree = Tree::with("a.service", &unit);
     for under in [&["--under"][..], &[]] {
         let tests = format!("setsid sleep {mark} & sleep {mark} & exit 0");
-        let args = [&["./a.service"], under, &["--", "sh", "-c", &tests]].concat();
+        let args = [&["./a.service"][..], under, &["--", "sh", "-c", tests.as_str()]].concat();
         let output = tree.check(&args);
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
         assert_eq!(alive(mark), Vec::<String>::new());

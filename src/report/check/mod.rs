@@ -187,13 +187,13 @@ impl CheckReport {
             (n, _) => format!("{n} calls are denied: {}; ", list(&denied)),
         };
         let unit = self.outcome.iter().filter(|_| !self.healthy).map(|outcome| format!("the unit {outcome}"));
-        let passed = if denied.len() == 1 { "it" } else { "them" };
-        let spared = match (denied.is_empty(), works) {
+        let them = if denied.len() == 1 { "it" } else { "them" };
+        let spared = |tests: &TestsRow| match (denied.is_empty(), tests.passed) {
             (true, _) => String::new(),
-            (false, true) => format!(" with {passed} let through"),
-            (false, false) => format!(", even with {passed} let through"),
+            (false, true) => format!(" with {them} let through"),
+            (false, false) => format!(", even with {them} let through"),
         };
-        let tests = self.tests.iter().map(|tests| format!("the tests {}{spared}", tests.ended));
+        let tests = self.tests.iter().map(|tests| format!("the tests {}{}", tests.ended, spared(tests)));
         let rest: Vec<String> = unit.chain(tests).collect();
         self.ending = (head + &rest.join("; ")).trim_end_matches("; ").to_owned() + ".";
         let speaks_against = !denied.is_empty() || self.refusals_count();
