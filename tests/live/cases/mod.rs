@@ -18,7 +18,6 @@ mod killed;
 mod ladder;
 mod lasting;
 mod lint;
-mod manual;
 mod minimum;
 mod notified;
 mod other_causes;
@@ -110,7 +109,6 @@ pub fn all() -> Vec<Case> {
         scanning::CASES,
         patch::CASES,
         lint::CASES,
-        manual::CASES,
         installed_filters::CASES,
         real_calls::CASES,
         shown::CASES,
