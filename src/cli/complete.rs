@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(completed(&["policy", "a.service", "x86:socketc"]), ["x86:socketcall"]);
         assert_eq!(completed(&["policy", "a.service", "mount", "pivot"]), ["pivot_root"]);
         assert_eq!(completed(&["policy", "a.service", "vax:mou"]), Vec::<String>::new());
-        assert_eq!(completed(&["--prefer", ""]), ["soft", "exact", "family", "group"]);
+        assert_eq!(completed(&["--prefer", ""]), ["exact", "soft", "family", "group"]);
         assert_eq!(completed(&["--prefer=fam"]), ["--prefer=family"]);
         assert_eq!(completed(&["explain", "--systemd", "25"]), ["252", "257"]);
         assert_eq!(completed(&["--min"]), ["--minimize"]);

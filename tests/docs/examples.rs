@@ -1,5 +1,4 @@
-//! The examples of unitfix(1) that need nothing but a unit file do what is said of them. The live test
-//! `manual::examples` types the others on a running system.
+//! The examples of unitfix(1) that need nothing but a unit file do what is said of them.
 
 use super::{section, text};
 use std::fs;

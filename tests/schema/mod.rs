@@ -20,7 +20,7 @@ struct Schema {
 }
 
 /// Panics unless every JSON value in a standard output is what the schema says of this command line; how many they are.
-pub fn check(arguments: &[&str], output: &str) -> usize {
+pub(crate) fn check(arguments: &[&str], output: &str) -> usize {
     let mut count = 0;
     for value in serde_json::Deserializer::from_str(output).into_iter::<Value>() {
         let value =
@@ -62,12 +62,11 @@ fn schema() -> &'static Schema {
         let mut compiler = Compiler::new();
         compiler.add_resource(LOCATION, file).unwrap();
         let mut schemas = Schemas::new();
-        let mut compile = |name| {
-            compiler
-                .compile(&format!("{LOCATION}#/$defs/{name}"), &mut schemas)
-                .unwrap_or_else(|e| panic!("{e:#}"))
+        let compile = |name: &&str| {
+            let place = format!("{LOCATION}#/$defs/{name}");
+            compiler.compile(&place, &mut schemas).unwrap_or_else(|error| panic!("{error:#}"))
         };
-        let indexes = DEFINITIONS.map(&mut compile).to_vec();
+        let indexes = DEFINITIONS.iter().map(compile).collect();
         Schema { schemas, indexes }
     })
 }

@@ -18,7 +18,6 @@ mod killed;
 mod ladder;
 mod lasting;
 mod lint;
-mod manual;
 mod minimum;
 mod naming;
 mod notified;
@@ -114,7 +113,6 @@ pub fn all() -> Vec<Case> {
         scanning::CASES,
         patch::CASES,
         lint::CASES,
-        manual::CASES,
         installed_filters::CASES,
         real_calls::CASES,
         shown::CASES,

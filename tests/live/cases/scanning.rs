@@ -1,6 +1,7 @@
 //! `unitfix scan`: which units were denied something, as the logs of a running system tell.
 
 use crate::bed::Bed;
+use crate::schema;
 use serde_json::Value;
 
 use super::Case;
