@@ -53,7 +53,7 @@ pub enum Task {
     Watch(Watch),
     /// Find every unit that was denied something: since boot, or in logs
     Scan(Scan),
-    /// Write into the journal why a unit failed, and what repairs it
+    /// Report to the journal why a unit failed
     Report(ReportOptions),
     /// Show what unitfix wrote, and what was left behind
     Status {
