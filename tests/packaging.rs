@@ -68,7 +68,13 @@ fn all_packages_are_of_one_version() {
         text("Cargo.toml").lines().find_map(|l| l.strip_prefix("rust-version = \"").map(str::to_owned));
     let needs = format!("BuildRequires:  cargo >= {}\n", toolchain.unwrap().trim_end_matches('"'));
     assert!(text("packaging/rpm/unitfix.spec").contains(&needs), "{needs}");
-    assert!(text("packaging/deb/copyright").contains(text("LICENSE-MIT").lines().nth(2).unwrap()));
+    let licence = text("LICENSE-MIT");
+    let holder = licence.lines().find_map(|line| line.strip_prefix("Copyright (c) ")).unwrap();
+    assert!(text("packaging/deb/copyright").contains(&format!("\nCopyright: {holder}\n")), "{holder}");
+    assert!(
+        text("Cargo.toml").contains(&format!("\ncopyright = \"{}\"\n", holder.replacen(' ', ", ", 1))),
+        "{holder}"
+    );
 }
 
 #[test]
