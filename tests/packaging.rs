@@ -164,7 +164,7 @@ fn the_deb_has_the_same() {
     assert_eq!(listed, expected);
 }
 
-/// A folder with what a build leaves: the sources, and a program that is there already.
+/// A folder with what a build leaves: the sources, and something in the place of the program, which is not looked into.
 fn built() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let sources = folder.path().join(format!("unitfix-{VERSION}"));
@@ -178,8 +178,13 @@ fn built() -> tempfile::TempDir {
         fs::copy(top().join(name), sources.join(name)).unwrap();
     }
     fs::create_dir_all(sources.join("target/release")).unwrap();
-    fs::copy(PROGRAM, sources.join("target/release/unitfix")).unwrap();
+    write_program(&sources.join("target/release/unitfix"), "#!/bin/sh\n");
     folder
+}
+
+fn write_program(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// makepkg(8) itself is Arch's; this is what it does with package().
@@ -219,8 +224,7 @@ fn the_spec_packages_the_same() {
         .arg(folder.path())
         .arg(format!("unitfix-{VERSION}")));
     fs::create_dir(cargo.parent().unwrap()).unwrap();
-    fs::write(&cargo, "#!/bin/sh\n[ -x target/release/unitfix ]\n").unwrap();
-    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&cargo, "#!/bin/sh\n[ -x target/release/unitfix ]\n");
     let path = format!("{}:{}", cargo.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let define = |name: &str, value: &str| [String::from("--define"), format!("{name} {value}")];
     let top_of_rpm = folder.path().to_str().unwrap();
