@@ -1,6 +1,7 @@
 //! The choice: the candidates are shown, and somebody says which of them is written, if any.
 
 use crate::change::{Answer, Approval, Diff, Reply, Yes};
+use crate::cli::as_root;
 use crate::ending::Ending;
 use crate::evidence::Untrusted;
 use crate::explain;
@@ -10,7 +11,7 @@ use crate::policy::Policy;
 use crate::policy::relax::Relaxation;
 use crate::proving::{Prover, Replayed};
 use crate::recipe::Desk;
-use crate::report::{CandidateRow, DenialRow, Look, RepairRow, output};
+use crate::report::{CandidateRow, DenialRow, Look, PolicyChange, RepairRow, output};
 use crate::subject::{Failure, Subject};
 use crate::unit::SANDBOX;
 use jiff::ZonedDateTime;
@@ -41,6 +42,9 @@ pub(crate) fn choose(
         let Some((candidate, drop_in)) = table.current(plan) else {
             return Ok(Err(Ending::NoRepair("No repair can be offered.".to_owned())));
         };
+        if subject.needs_root() {
+            return left_to_root(desk).map(Err);
+        }
         if let Some(ending) = refuse(&candidate, desk) {
             return Ok(Err(ending));
         }
@@ -63,6 +67,22 @@ pub(crate) fn choose(
             Reply::Key('e') => table.edit(plan, desk)?,
             Reply::Key(_) => explain_calls(subject, plan, &keys(plan), desk),
         }
+    }
+}
+
+/// Somebody who is not root has seen what there is to see without being it.
+fn left_to_root(desk: &Desk) -> Result<Ending, Failure> {
+    let command = as_root();
+    match (desk.options.no_replay, desk.options.apply) {
+        (true, false) => {
+            Ok(Ending::Proposed(format!("Nothing was changed. To write it, as root: {command} --apply")))
+        }
+        (true, true) => {
+            Err(Failure::System(format!("nothing was changed, because writing it needs root: {command}")))
+        }
+        (false, _) => Err(Failure::System(format!(
+            "nothing was changed, because a replay and writing the repair need root: {command}"
+        ))),
     }
 }
 
@@ -135,6 +155,7 @@ impl Table<'_> {
         let diff = drop_in.diff();
         let row = row(self.subject, plan, &candidate, &desk.report.denials);
         desk.report.set_diff(&diff);
+        self.compare(&drop_in, desk);
         desk.show(&desk.people.repair(&row));
         desk.show(&desk.people.diff(&diff.unified()));
         if let Proof::Shown(how) = &candidate.proof
@@ -148,6 +169,15 @@ impl Table<'_> {
             output::message(desk.report.diff.as_deref().unwrap_or_default());
         }
         desk.report.repair = Some(row);
+    }
+
+    /// What it changes of the policy, for the page.
+    fn compare(&self, drop_in: &DropIn, desk: &mut Desk) {
+        if desk.options.html.is_some() {
+            let after = self.subject.amended(drop_in);
+            let change = PolicyChange::between(self.subject.policy(), Some(&after), self.subject.groups());
+            desk.report.policy = Some(change);
+        }
     }
 
     /// Have somebody choose another candidate; it is proven first, where that disturbs nothing.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.
@@ -101,7 +102,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// All of them, as unitfix(1) lists them.
+    /// All of them, as unitfix-findings(7) lists them.
     pub const ALL: &[Code] = &[
         Code::BadLine,
         Code::BadSection,

@@ -26,7 +26,7 @@
 //! | [`manager`] | the service manager over D-Bus |
 //! | [`subject`] | the three kinds of things that are repaired |
 //! | [`watch`] | complain mode over a working period, as it goes on |
-//! | [`report`] | text for people, JSON for scripts |
+//! | [`report`] | text for people, JSON for scripts, a page for a browser |
 //! | [`explain`] | what somebody pasted, to what it means |
 //! | [`scan`] | whole logs to the units that were denied something |
 //! | [`finding`] | what is wrong with somebody's unit, with a stable code and a place |

@@ -6,15 +6,17 @@ use crate::cli::Repair;
 use crate::ending::{Ending, helped, no_repair, seen};
 use crate::evidence::{Process, summary};
 use crate::patch;
-use crate::plan::{Amendment, Ground, Needs, Plan, Prefer};
+use crate::plan::{Amendment, Ground, Needs, Plan, Prefer, Proof};
 use crate::proving::{Replayed, only_what_is_needed, settle};
 use crate::replay::Observation;
 use crate::replay::session::now_us;
-use crate::report::{DenialRow, FindingRow, People, ReplayRow, Report, output};
+use crate::report::progress::{Working, announce};
+use crate::report::{Deed, DenialRow, FindingRow, People, PolicyChange, ReplayRow, Report, Step, output};
 use crate::root::Root;
 use crate::rules::Rules;
 use crate::span;
 use crate::subject::{Evidence, Failure, ManagedUnit, Subject, Verdict};
+use crate::unit::shown_path;
 use crate::watch::{Period, onlooker};
 use jiff::ZonedDateTime;
 use std::collections::BTreeSet;
@@ -46,7 +48,7 @@ impl Desk {
 
 /// Repair a subject.
 pub fn repair(subject: &dyn Subject, desk: &mut Desk) -> Result<Ending, Failure> {
-    let evidence = subject.evidence()?;
+    let evidence = read_logs(subject)?;
     show_diagnosis(subject, &evidence, desk);
 
     let replayed = match may_replay(subject, &evidence, desk)? {
@@ -64,7 +66,7 @@ pub fn repair(subject: &dyn Subject, desk: &mut Desk) -> Result<Ending, Failure>
 /// Watch a unit over a working period, in the place of a replay of a few seconds, and repair it.
 pub fn watch(unit: &mut ManagedUnit, period: &Period, desk: &mut Desk) -> Result<Ending, Failure> {
     unit.can_be_watched()?;
-    let evidence = unit.evidence()?;
+    let evidence = read_logs(unit)?;
     show_diagnosis(unit, &evidence, desk);
 
     let approval = match may_watch(unit, period, desk) {
@@ -75,6 +77,12 @@ pub fn watch(unit: &mut ManagedUnit, period: &Period, desk: &mut Desk) -> Result
     let replayed = Replayed { observation, approval: Some(approval) };
 
     finish(unit, propose(unit, &evidence, Some(&replayed), desk))
+}
+
+/// What the logs say of a subject. Of a large journal that takes a while.
+fn read_logs(subject: &dyn Subject) -> Result<Evidence, Failure> {
+    let _working = Working::on("Reading the logs ...", None);
+    subject.evidence()
 }
 
 /// Leave a subject as it was found, unless it is repaired.
@@ -109,7 +117,7 @@ fn plan(
     subject: &dyn Subject,
     evidence: &Evidence,
     replayed: Option<&Replayed>,
-    desk: &Desk,
+    desk: &mut Desk,
 ) -> Result<Result<Plan, Ending>, Failure> {
     let observation = replayed.map(|replayed| &replayed.observation);
     let mut needs = Needs::of(subject.policy(), subject.groups(), seen(evidence, observation));
@@ -120,15 +128,23 @@ fn plan(
     if let Some(ending) = no_repair(subject, evidence, observation, &needs) {
         return Ok(Err(ending));
     }
+    let began = now_us();
     if let Some(ending) = only_what_is_needed(subject, &mut needs, evidence, replayed, desk)? {
         return Ok(Err(ending));
+    }
+    if !needs.spared.is_empty() {
+        let words = format!("which of the denied calls it needs: {}", crate::plan::list(&needs.calls));
+        desk.report.course.push(Step::since(began, Deed::Tried, words));
     }
     let (unit, policy, groups) = (subject.unit(), subject.policy(), subject.groups());
     let ground = Ground { unit, policy, groups, rules: &desk.rules };
     let Some(mut plan) = Plan::ladder(needs, ground, desk.options.prefer) else {
         return Ok(Err(Ending::NothingToDo("nothing has to be allowed".to_owned())));
     };
-    if let Some(ending) = settle(subject, &mut plan, replayed, ground)? {
+    let began = now_us();
+    let settled = settle(subject, &mut plan, replayed, ground)?;
+    desk.report.course.extend(tried(&plan).map(|words| Step::since(began, Deed::Tried, words)));
+    if let Some(ending) = settled {
         return Ok(Err(ending));
     }
     Ok(Ok(plan))
@@ -175,7 +191,13 @@ fn propose(
         return Err(Failure::System(error.to_string()));
     }
 
-    let verdict = subject.put_in_force(&candidate, &drop_in);
+    desk.report.course.push(Step::now(Deed::Written, shown_path(&drop_in.path)));
+    let verdict = {
+        let doing = format!("Restarting {} and watching it ...", subject.label());
+        // where nothing runs, it is only written
+        let _working = subject.standing().map(|_| Working::on(doing, Some(subject.observe_time())));
+        subject.put_in_force(&candidate, &drop_in)
+    };
     conclude(subject, verdict, &diff, receipt, former.as_ref(), desk)
 }
 
@@ -188,7 +210,8 @@ fn conclude(
     former: Option<&Receipt>,
     desk: &mut Desk,
 ) -> Result<Ending, Failure> {
-    let store = subject.store();
+    let (store, written) =
+        (subject.store(), desk.report.course.last().map_or_else(now_us, |step| step.ended));
     let done = match &verdict {
         Ok(Verdict::Works(how)) => Some((how, format!("Repaired: {how}"))),
         Ok(Verdict::NotProvable(words)) => Some((words, words.clone())),
@@ -200,12 +223,16 @@ fn conclude(
         match save(&store, &Receipt { verified, ..receipt }) {
             Ok(()) => {
                 desk.report.verdict = Some(how.clone());
+                if verified {
+                    desk.report.course.push(Step::since(written, Deed::Verified, how.as_str()));
+                }
                 return Ok(Ending::Repaired(format!("{words}.\nUndo: {}", subject.undo_command())));
             }
             Err(failure) => unkept = Some(failure),
         }
     }
     // the receipt last: until then, the next run would have to finish this
+    let _working = Working::on(format!("Taking it back from {} ...", subject.label()), None);
     let undone = change::undo(&subject.root(), diff)
         .map_err(|e| Failure::System(format!("THE REPAIR COULD NOT BE TAKEN BACK: {e}")))
         .and_then(|()| subject.put_back().map_err(|error| half_way(&error, subject)))
@@ -218,6 +245,7 @@ fn conclude(
         Ok(verdict) => {
             let words = verdict.against("with it", subject.policy()).unwrap_or_default();
             desk.report.verdict = Some(words.clone());
+            desk.report.course.push(Step::since(written, Deed::TakenBack, words.as_str()));
             Failure::RolledBack(format!("rolled back, because {words}; everything is as it was"))
         }
         Err(failure) => failure,
@@ -245,7 +273,23 @@ fn show_diagnosis(subject: &dyn Subject, evidence: &Evidence, desk: &mut Desk) {
     desk.report.unattributed = nobodys;
     let findings = subject.unit().findings.iter().chain(&subject.policy().findings).chain(&evidence.findings);
     desk.report.findings = FindingRow::all(findings);
+    desk.report.course.push(Step::now(Deed::Looked, evidence.state.trim_end_matches('.')));
+    if desk.options.html.is_some() {
+        desk.report.policy = Some(PolicyChange::between(subject.policy(), None, subject.groups()));
+    }
     desk.show(&desk.people.diagnosis(&desk.report));
+}
+
+/// What runs under settings that were not kept showed.
+fn tried(plan: &Plan) -> Option<String> {
+    let soft = plan.candidates.first().filter(|candidate| !candidate.amendment.soften.is_empty());
+    let shown = soft.map(|candidate| (candidate.deed(), &candidate.proof));
+    let (deed, proof) = shown.or_else(|| plan.refuted.last().map(|tried| (tried.deed(), &tried.proof)))?;
+    match proof {
+        Proof::Shown(_) => Some(format!("to {deed}: it works")),
+        Proof::Refuted(why) => Some(format!("to {deed}: {why}")),
+        Proof::None => None,
+    }
 }
 
 /// Find the packages of the programs, if it was asked who made the calls.
@@ -294,7 +338,11 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
         if seen(evidence, None).next().is_none() {
             return Err(Failure::System(why));
         }
-        output::paragraph(&format!("unitfix: no replay: {why}"));
+        output::paragraph(&if subject.needs_root() {
+            "unitfix: no replay, which needs root: judging from the logs alone".to_owned()
+        } else {
+            format!("unitfix: no replay: {why}")
+        });
         return Ok(MayReplay::No);
     }
     match desk.prompt.ask(&with_trials(consequence, "such runs", desk), "Replay it?") {
@@ -349,9 +397,10 @@ fn observe_work(
 ) -> Result<Observation, Failure> {
     output::message(&format!("\nWatching {} in complain mode {}.\n", unit.label(), period.words()));
     let mut onlooker = onlooker(desk.options.place.json, &desk.people, &unit.label(), period);
+    let began = now_us();
     let observation = unit.watch(period, onlooker.as_mut(), &evidence.denials, approval)?;
     output::message(&format!("\nWatched for {}: ", span::shown(observation.watched)));
-    show_observation(unit, &observation, desk);
+    show_observation(unit, &observation, began, desk);
     Ok(observation)
 }
 
@@ -361,21 +410,27 @@ fn replay(
     approval: Option<&Approval>,
     desk: &mut Desk,
 ) -> Result<Observation, Failure> {
-    output::message(&format!("\n{} ... ", subject.replay_notice().unwrap_or_default()));
-    let observation = match subject.observe(&evidence.denials, approval) {
+    let takes = Some(subject.observe_time());
+    let announced = announce(&format!("\n{}", subject.replay_notice().unwrap_or_default()), takes);
+    let began = now_us();
+    let observation = subject.observe(&evidence.denials, approval);
+    drop(announced);
+    let observation = match observation {
         Ok(observation) => observation,
         Err(failure) => {
             output::message("broken off.\n");
             return Err(failure);
         }
     };
-    show_observation(subject, &observation, desk);
+    show_observation(subject, &observation, began, desk);
     Ok(observation)
 }
 
-/// What a replay or a watch saw, as far as it was not known.
-fn show_observation(subject: &dyn Subject, observation: &Observation, desk: &mut Desk) {
+/// What a replay or a watch that began then saw, as far as it was not known.
+fn show_observation(subject: &dyn Subject, observation: &Observation, began: u64, desk: &mut Desk) {
     let row = ReplayRow::from(observation);
+    let words = desk.people.replay(&ReplayRow { notes: Vec::new(), ..row.clone() });
+    desk.report.course.push(Step::since(began, Deed::Replayed, console::strip_ansi_codes(words.trim_end())));
     output::message(&desk.people.replay(&row));
     desk.report.replay = Some(row);
     let mut rows: Vec<DenialRow> =

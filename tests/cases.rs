@@ -9,10 +9,15 @@
 //! | `stdout`, `stderr`, `status` | what must come out, whole |
 //! | `after/` | the tree that must be there afterwards; not there where nothing may change |
 //!
-//! Today's date reads DATE, the time of writing NOW and the version VERSION. An empty folder of `after/` holds a
+//! Today's date reads DATE, the time of writing NOW, the version VERSION and the style of a page STYLE. An empty folder of `after/` holds a
 //! file `.empty`, as git keeps none. `UNITFIX_BLESS=1` writes the expected files anew: read each of them.
+//!
+//! Each case is run once more with `--json`: it has to end and leave the same, and what it prints has to be what
+//! man/unitfix.schema.json says.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic)] // a failure anywhere here is the test's
+
+mod schema;
 
 use jiff::{Timestamp, tz::TimeZone};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -33,12 +38,13 @@ fn main() -> ExitCode {
         let name = case.file_name().unwrap().to_str().unwrap().to_owned();
         Trial::test(name, move || {
             let expected = Expected::load(&case);
-            let seen = run(&case);
+            let seen = run(&case, &[]);
             if bless {
                 seen.save(&case);
-                return Ok(());
+            } else {
+                seen.compare(&expected)?;
             }
-            seen.compare(&expected)
+            seen.compare_json(&case)
         })
     });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
@@ -71,13 +77,18 @@ impl std::fmt::Debug for Entry {
     }
 }
 
-/// Run a case in a copy of its folder.
-fn run(case: &Path) -> Expected {
+/// The arguments of a case.
+fn args(case: &Path) -> Vec<String> {
+    read(&case.join("args")).lines().map(str::to_owned).collect()
+}
+
+/// Run a case in a copy of its folder, perhaps with more arguments.
+fn run(case: &Path, more: &[&str]) -> Expected {
     let copy = tempfile::tempdir().unwrap();
     let before = tree(&case.join("root"));
     write_tree(&before, &copy.path().join("root"));
-    let mut args: Vec<OsString> = read(&case.join("args")).lines().map(OsString::from).collect();
-    args.extend(["--root", "root"].map(OsString::from));
+    let mut args: Vec<OsString> = args(case).into_iter().map(OsString::from).collect();
+    args.extend(more.iter().chain(&["--root", "root"]).map(OsString::from));
     if case.join("log").exists() {
         fs::copy(case.join("log"), copy.path().join("log")).unwrap();
         args.extend(["--log", "log"].map(OsString::from));
@@ -128,6 +139,13 @@ fn neutral(text: &str, dates: &[String]) -> String {
         }
         text = text.replace(date, "DATE");
     }
+    // of a page: what the browser shows of such a time, and the style, which all have in common
+    while let Some((before, after)) = text.split_once("datetime=\"NOW\">") {
+        text = format!("{before}datetime=NOW>NOW{}", &after[after.find('<').unwrap()..]);
+    }
+    if let Some((before, after)) = text.split_once("<style>") {
+        text = format!("{before}<style>STYLE{}", &after[after.find("</style>").unwrap()..]);
+    }
     text
 }
 
@@ -175,6 +193,30 @@ impl Expected {
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(faults.into()) }
+    }
+}
+
+impl Expected {
+    /// With `--json` the same has to come of it, and JSON as the schema has it.
+    fn compare_json(&self, case: &Path) -> Result<(), Failed> {
+        let args = args(case);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        if args[0] == "revert" || args.contains(&"--show") {
+            return Ok(()); // these print no JSON
+        }
+        if args.contains(&"--json") {
+            schema::check(&args, &self.stdout);
+            return Ok(());
+        }
+        let seen = run(case, &["--json"]);
+        let objects = schema::check(&args, &seen.stdout);
+        if objects == 0 && !self.stdout.is_empty() {
+            return Err("it prints nothing with --json".into());
+        }
+        if (&seen.status, &seen.tree) != (&self.status, &self.tree) {
+            return Err(format!("with --json it ends with {}: {}", seen.status.trim(), seen.stderr).into());
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,15 @@
-//! What is written about unitfix is what unitfix does: the manual, the README and `--help`.
+//! What is written about unitfix is what unitfix does: the manuals, the README, `--help` and what shells complete.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic)] // a failure anywhere here is the test's
+
+#[path = "docs/completions.rs"]
+mod completions;
+#[path = "docs/examples.rs"]
+mod examples;
+#[path = "docs/findings.rs"]
+mod findings;
+#[path = "docs/rules.rs"]
+mod rules;
 
 use clap::CommandFactory;
 use std::collections::BTreeSet;
@@ -8,20 +17,34 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use unitfix::cli::Cli;
-use unitfix::finding::Code;
 
 fn text(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// The manual's sections: name, and lines without font changes and escapes.
-fn sections() -> Vec<(String, Vec<String>)> {
+/// The manuals.
+const PAGES: [&str; 3] = ["unitfix.1", "unitfix-rules.5", "unitfix-findings.7"];
+
+/// What groff(7) makes of its escapes; the backslash comes last.
+const ESCAPES: [(&str, &str); 11] = [
+    ("\\-", "-"),
+    ("\\~", " "),
+    ("\\(aq", "'"),
+    ("\\(dq", "\""),
+    ("\\(lq", "“"),
+    ("\\(rq", "”"),
+    ("\\(ti", "~"),
+    ("\\fB", ""),
+    ("\\fI", ""),
+    ("\\fR", ""),
+    ("\\e", "\\"),
+];
+
+/// A page's sections: name, and lines without font changes and escapes.
+fn sections(page: &str) -> Vec<(String, Vec<String>)> {
     let mut out: Vec<(String, Vec<String>)> = Vec::new();
-    for line in text("man/unitfix.1").lines() {
-        let mut line = line.replace("\\-", "-").replace("\\~", " ");
-        for font in ["\\fB", "\\fI", "\\fR"] {
-            line = line.replace(font, "");
-        }
+    for line in text(&format!("man/{page}")).lines() {
+        let line = ESCAPES.iter().fold(line.to_owned(), |line, (escape, plain)| line.replace(escape, plain));
         match (line.strip_prefix(".SH "), out.last_mut()) {
             (Some(name), _) => out.push((name.to_owned(), Vec::new())),
             (None, Some((_, lines))) => lines.push(line),
@@ -31,13 +54,34 @@ fn sections() -> Vec<(String, Vec<String>)> {
     out
 }
 
-fn section(name: &str) -> Vec<String> {
-    sections().into_iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no section {name}")).1
+fn section(page: &str, name: &str) -> Vec<String> {
+    let found = sections(page).into_iter().find(|(n, _)| n == name);
+    found.unwrap_or_else(|| panic!("{page} has no section {name}")).1
+}
+
+/// What stands as it is, between `.nf` and `.fi`.
+fn blocks_of(lines: &[String]) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut block: Option<Vec<&str>> = None;
+    for line in lines {
+        match (line.as_str(), &mut block) {
+            (".nf", _) => block = Some(Vec::new()),
+            (".fi", _) => out.extend(block.take().map(|lines| lines.join("\n"))),
+            (line, Some(lines)) => lines.push(line),
+            (_, None) => {}
+        }
+    }
+    out
+}
+
+/// A text with its lines put together.
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What stands behind each `.TP` of a section, without the macro and its quotes.
-fn tags(name: &str) -> Vec<String> {
-    let lines = section(name);
+fn tags(page: &str, name: &str) -> Vec<String> {
+    let lines = section(page, name);
     let tag = |pair: &[String]| {
         (pair[0] == ".TP").then(|| {
             let words = pair[1].split_once(' ').map_or("", |(_, words)| words);
@@ -63,7 +107,7 @@ fn documented_options(tags: &[String]) -> BTreeSet<String> {
 
 #[test]
 fn the_manual_has_its_sections() {
-    let names: Vec<String> = sections().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<String> = sections("unitfix.1").into_iter().map(|(name, _)| name).collect();
     let expected = [
         "NAME",
         "SYNOPSIS",
@@ -71,51 +115,57 @@ fn the_manual_has_its_sections() {
         "COMMANDS",
         "OPTIONS",
         "WHICH CHANGE IS PROPOSED",
-        "RULES",
         "WHAT HAPPENS WHEN YOU SAY YES",
         "HOW A WATCH GOES ON",
+        "JSON",
         "AUTOMATIC DIAGNOSIS",
         "FILES",
         "ENVIRONMENT",
         "EXIT STATUS",
-        "FINDINGS",
         "EXAMPLES",
         "SECURITY",
         "SEE ALSO",
     ];
     assert_eq!(names, expected);
-    assert!(sections().iter().all(|(_, lines)| !lines.is_empty()));
-    let title = text("man/unitfix.1").lines().find(|l| l.starts_with(".TH ")).unwrap().to_owned();
-    assert!(title.contains(&format!("\"unitfix {}\"", env!("CARGO_PKG_VERSION"))), "{title}");
+    for page in PAGES {
+        assert!(sections(page).iter().all(|(_, lines)| !lines.is_empty()), "{page}");
+        let title = text(&format!("man/{page}")).lines().find(|l| l.starts_with(".TH ")).unwrap().to_owned();
+        assert!(title.contains(&format!("\"unitfix {}\"", env!("CARGO_PKG_VERSION"))), "{title}");
+        let (name, number) = page.split_once('.').unwrap();
+        let title = title.replace('\\', "");
+        assert!(title.starts_with(&format!(".TH {} {number} ", name.to_uppercase())), "{title}");
+    }
 }
 
 /// man-db's own judgement; `.ci/run` installs it.
 #[test]
-fn the_manual_renders_without_a_warning() {
-    let output = Command::new("man")
-        .args(["--warnings=w", "-l", "man/unitfix.1"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("MANWIDTH", "80")
-        .env("MANROFFOPT", "-c")
-        .env("LC_ALL", "C.UTF-8")
-        .output()
-        .unwrap_or_else(|error| panic!("man(1), of man-db: {error}"));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert!(output.status.success());
-    let page = String::from_utf8(output.stdout).unwrap();
-    assert!(page.contains("SystemCallFilter="));
-    let wide: Vec<&str> = page.lines().filter(|line| line.chars().count() > 80).collect();
-    assert!(wide.is_empty(), "{wide:#?}");
+fn the_manuals_render_without_a_warning() {
+    for page in PAGES {
+        let output = Command::new("man")
+            .args(["--warnings=w", "-l", &format!("man/{page}")])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("MANWIDTH", "80")
+            .env("MANROFFOPT", "-c")
+            .env("LC_ALL", "C.UTF-8")
+            .output()
+            .unwrap_or_else(|error| panic!("man(1), of man-db: {error}"));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{page}");
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("SEE ALSO"));
+        let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{page}: {wide:#?}");
+    }
 }
 
 #[test]
 fn the_manual_has_every_option_and_no_other() {
-    assert_eq!(documented_options(&tags("OPTIONS")), {
+    assert_eq!(documented_options(&tags("unitfix.1", "OPTIONS")), {
         let mut all = options();
         all.extend(["--help".to_owned(), "--version".to_owned()]);
         all
     });
-    let anywhere = text("man/unitfix.1").replace("\\-", "-");
+    let anywhere = PAGES.map(|page| text(&format!("man/{page}"))).concat().replace("\\-", "-");
     let words = anywhere.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
     let unknown: BTreeSet<&str> = words
         .filter(|w| w.len() > 2 && w.starts_with("--"))
@@ -127,7 +177,7 @@ fn the_manual_has_every_option_and_no_other() {
 #[test]
 fn the_manual_has_every_command_and_no_other() {
     let documented: BTreeSet<String> =
-        tags("COMMANDS").iter().map(|tag| tag.split(' ').next().unwrap().to_owned()).collect();
+        tags("unitfix.1", "COMMANDS").iter().map(|tag| tag.split(' ').next().unwrap().to_owned()).collect();
     let mut cli = Cli::command();
     cli.build();
     let mut all: BTreeSet<String> = cli.get_subcommands().map(|c| c.get_name().to_owned()).collect();
@@ -136,36 +186,33 @@ fn the_manual_has_every_command_and_no_other() {
 }
 
 #[test]
-fn the_manual_has_every_finding_in_order() {
-    let names: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
-    assert_eq!(tags("FINDINGS"), names);
-}
-
-#[test]
 fn the_manual_has_every_exit_status() {
-    assert_eq!(tags("EXIT STATUS"), ["0", "1", "2", "3", "4", "5", "130"]);
+    assert_eq!(tags("unitfix.1", "EXIT STATUS"), ["0", "1", "2", "3", "4", "5", "130"]);
 }
 
+/// A terminal has 24 lines, or somewhat more.
 #[test]
 fn help_fits_on_a_screen() {
-    for args in [
-        &["--help"][..],
-        &["-h"],
-        &["status", "--help"],
-        &["revert", "--help"],
-        &["policy", "--help"],
-        &["explain", "--help"],
-        &["watch", "--help"],
-        &["scan", "--help"],
-        &["report", "--help"],
-        &["help"],
-    ] {
+    let mut cli = Cli::command();
+    cli.build();
+    let commands: Vec<&str> =
+        cli.get_subcommands().map(clap::Command::get_name).filter(|c| *c != "help").collect();
+    assert!(commands.len() >= 6);
+    let help = |args: &[&str]| {
         let output = unitfix(Path::new("."), args);
         let help = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && help.lines().count() > 10, "{args:?}\n{help}");
-        assert!(help.lines().count() <= 40, "{args:?}: {} lines", help.lines().count());
+        assert!(output.status.success() && help.lines().count() >= 10, "{args:?}\n{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{args:?}\n{help}");
+        (help.lines().count(), help)
+    };
+    for command in std::iter::once(None).chain(commands.into_iter().map(Some)) {
+        let (long, text) = help(&command.into_iter().chain(["--help"]).collect::<Vec<_>>());
+        assert!(long <= 40, "{long} lines:\n{text}");
+        let (short, text) = help(&command.into_iter().chain(["-h"]).collect::<Vec<_>>());
+        assert!(short <= 24 && short <= long, "{short} lines, and {long} of --help:\n{text}");
     }
+    assert!(help(&["help"]).0 <= 40);
+    assert!(help(&["-h"]).0 < help(&["--help"]).0);
 }
 
 fn unitfix(folder: &Path, args: &[&str]) -> Output {
@@ -173,9 +220,40 @@ fn unitfix(folder: &Path, args: &[&str]) -> Output {
         .args(args)
         .current_dir(folder)
         .env_remove("NO_COLOR")
+        .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
         .output()
         .unwrap()
+}
+
+/// A system with a unit that has a filter and a vendor's drop-in, and systemd 252.
+fn root_with_docuum() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let unit = "[Service]\nExecStart=/usr/bin/docuum\nSystemCallFilter=@system-service\n";
+    for (path, content) in [
+        ("etc/systemd/system/docuum.service", unit),
+        ("usr/lib/systemd/system/docuum.service.d/vendor.conf", "[Service]\nSystemCallFilter=setrlimit\n"),
+        ("usr/lib/systemd/libsystemd-shared-252.so", ""),
+    ] {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    root
+}
+
+/// What commands print that are typed in /etc/systemd/system of a root.
+fn unitfix_in_shell(root: &Path, commands: &str) -> String {
+    let script = format!("unitfix() {{ \"$UNITFIX\" \"$@\" --root \"$ROOT\"; }}\nexec 2>&1\n{commands}\n");
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(root.join("etc/systemd/system"))
+        .env("UNITFIX", env!("CARGO_BIN_EXE_unitfix"))
+        .env("ROOT", root)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The code blocks of the README, without their fences.
@@ -244,17 +322,6 @@ fn transcript(task: &str) {
     assert_eq!(said, shown);
 }
 
-/// The rules that the manual shows as an example are rules.
-#[test]
-fn the_manuals_rules_are_rules() {
-    let lines = section("RULES");
-    let from = lines.iter().position(|line| line == ".nf").unwrap() + 1;
-    let to = lines.iter().position(|line| line == ".fi").unwrap();
-    let example = lines[from..to].join("\n");
-    unitfix::rules::check(Path::new("example.yaml"), example.as_bytes()).unwrap();
-    assert!(example.contains("@memlock") && example.contains("falls_back"), "{example}");
-}
-
 /// The words of a command line as a shell takes them; quotes are single ones.
 fn words(line: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
@@ -270,7 +337,7 @@ fn words(line: &str) -> Vec<String> {
 
 #[test]
 fn every_command_line_that_is_shown_is_one() {
-    let manual = section("EXAMPLES").join("\n");
+    let manual = section("unitfix.1", "EXAMPLES").join("\n");
     let lines =
         blocks().into_iter().chain([manual]).flat_map(|t| t.lines().map(str::to_owned).collect::<Vec<_>>());
     let mut checked = 0;

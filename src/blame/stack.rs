@@ -11,6 +11,7 @@ const SHOWN_MAX: usize = 4;
 
 /// A stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Stack {
     /// The frames: first the function that made the call, then who called that, and so on.
@@ -19,6 +20,7 @@ pub struct Stack {
 
 /// A function that was running.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Frame {
     /// Its name, where that is known.
     pub function: Option<Untrusted>,

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 /// A change that a run is about to make, or has made, until it has seen that it helps. It stands in the receipt, which
 /// is written first, so that what was there before is known whatever happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pending {
     /// What this change does, which may be to a former repair.
     pub files: Vec<FileChange>,

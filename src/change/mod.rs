@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 /// What becomes of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FileChange {
     /// Its path, as seen from inside the root.
     pub path: PathBuf,

@@ -17,6 +17,7 @@ const FOLDER: &str = "/var/lib/unitfix";
 
 /// What unitfix wrote for one unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Receipt {
     /// The unit.
     pub unit: String,
@@ -162,6 +163,14 @@ impl Store {
             }
         }
         Ok(out)
+    }
+
+    /// The units that have one, whatever it holds.
+    pub fn units(&self) -> io::Result<Vec<UnitName>> {
+        let names =
+            self.root.iter().map(|root| root.list(Path::new(FOLDER))).collect::<io::Result<Vec<_>>>()?;
+        let unit = |name: &std::ffi::OsString| UnitName::parse(name.to_str()?.strip_suffix(".json")?).ok();
+        Ok(names.iter().flatten().filter_map(unit).collect())
     }
 
     /// Keep a receipt.

@@ -1,7 +1,8 @@
 //! `unitfix explain`.
 
-use super::{quoted, systemd_version};
-use clap::Args;
+use super::{complete, quoted, systemd_version};
+use clap::{Args, ValueHint};
+use clap_complete::engine::ArgValueCompleter;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -18,16 +19,16 @@ Exit status: 0 explained; 2 unknown, or usage.")]
 pub struct Explain {
     /// An audit line, a line of systemd's, a call's name or number, a word of SystemCallFilter=, an @group, an exit
     /// status; - or nothing: standard input
-    #[arg(value_name = "ARG")]
+    #[arg(value_name = "ARG", add = ArgValueCompleter::new(complete::calls_and_groups))]
     pub pasted: Vec<OsString>,
     /// Also show which line of this unit (a service, or the path of a unit file) forbids it
-    #[arg(long, value_name = "UNIT")]
+    #[arg(long, value_name = "UNIT", add = ArgValueCompleter::new(complete::units))]
     pub unit: Option<String>,
     /// Take the groups and the rules of this version of systemd
-    #[arg(long, value_name = "VERSION", value_parser = systemd_version)]
+    #[arg(long, value_name = "VERSION", value_parser = systemd_version, add = ArgValueCompleter::new(complete::versions))]
     pub systemd: Option<u32>,
     /// Take the unit, and the version of systemd, from this folder instead of /
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub root: Option<PathBuf>,
     /// Print one JSON object instead of text
     #[arg(long)]

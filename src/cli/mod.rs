@@ -1,5 +1,7 @@
 //! The command line: what each command takes, and no more.
 
+mod check;
+pub mod complete;
 mod explain;
 mod policy;
 mod repair;
@@ -7,6 +9,8 @@ mod report;
 mod scan;
 mod watch;
 
+pub(crate) use check::command_line;
+pub use check::{CheckOptions, Format};
 pub use explain::Explain;
 pub use policy::PolicyOptions;
 pub use repair::{PatchForm, Repair, Risk};
@@ -15,7 +19,8 @@ pub use scan::Scan;
 pub use watch::Watch;
 
 use crate::unit::shown_path;
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
+use clap_complete::engine::ArgValueCompleter;
 use std::path::{Path, PathBuf};
 
 /// How long a unit is watched, where nothing else is said.
@@ -29,9 +34,9 @@ const OBSERVE: u32 = 10;
     arg_required_else_help = true,
     max_term_width = 80
 )]
-#[command(after_help = "A repair is one drop-in. Nothing is restarted or written without a yes.\n\n\
-Exit status: 0 nothing to repair, or repaired; 1 proposed; 2 usage; 3 no repair\n\
-can be offered; 4 rolled back; 5 this system cannot do it. See also unitfix(1).")]
+#[command(after_help = "Nothing is restarted or written without a yes. Exit status: 0 nothing to repair,\n\
+or repaired; 1 proposed; 2 usage; 3 no repair can be offered; 4 rolled back;\n\
+5 this system cannot do it. See also unitfix(1).")]
 pub struct Cli {
     /// What to do, if not to repair
     #[command(subcommand)]
@@ -41,22 +46,50 @@ pub struct Cli {
     pub repair: Repair,
 }
 
+/// What `-h` leaves to `--help`: what is seldom needed, and what those know who ask for the short one.
+const SELDOM: [&str; 10] =
+    ["unit", "allow_risk", "minimize", "check", "via", "observe", "blame", "log", "root", "json"];
+
+/// The command line of this run. For a mistake in it, or for help, the program ends here.
+#[must_use]
+pub fn parse() -> Cli {
+    let short = std::env::args_os().any(|word| word == "-h");
+    let command = if short { brief(Cli::command()) } else { Cli::command() };
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// With the help of `-h`: clap's own short one would make `--help` twice as long as it is.
+fn brief(command: Command) -> Command {
+    let seldom = |arg: Arg| if SELDOM.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg };
+    let more = "--help shows more, and so does unitfix(1).";
+    let brief = command.mut_args(seldom).disable_help_subcommand(true).after_help(more);
+    // clap leaves out of the usage what is hidden
+    let brief = brief.override_usage("unitfix [OPTIONS] [UNIT]\n       unitfix <COMMAND>");
+    brief.mut_subcommands(|task| match task.get_after_help() {
+        Some(_) => task.after_help(more),
+        None => task,
+    })
+}
+
 /// The other things that unitfix does.
 #[derive(Debug, Subcommand)]
 pub enum Task {
     /// Show what a unit's settings let every call do, and which line decides
     Policy(PolicyOptions),
+    /// Run a unit file under its filter while tests run: for CI
+    Check(CheckOptions),
     /// Say what an audit line, a system call or an @group means
     Explain(Explain),
     /// Watch a unit in complain mode while it works, then repair it
     Watch(Watch),
     /// Find every unit that was denied something: since boot, or in logs
     Scan(Scan),
-    /// Report to the journal why a unit failed
+    /// Write into the journal why a unit failed, and what repairs it
     Report(ReportOptions),
     /// Show what unitfix wrote, and what was left behind
     Status {
         /// Only this unit
+        #[arg(add = ArgValueCompleter::new(complete::written))]
         unit: Option<String>,
         /// Where the system is
         #[command(flatten)]
@@ -65,12 +98,13 @@ pub enum Task {
     /// Take back what unitfix wrote for a unit
     Revert {
         /// The unit, or the path of a unit file
+        #[arg(add = ArgValueCompleter::new(complete::written))]
         unit: String,
         /// Ask nothing
         #[arg(long)]
         yes: bool,
         /// Where unitfix wrote it, if not below /
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         root: Option<PathBuf>,
     },
 }
@@ -84,6 +118,12 @@ fn systemd_version(text: &str) -> Result<u32, String> {
     let version = digits.parse().ok().filter(|version| (OLDEST_SYSTEMD..10_000).contains(version));
     version
         .ok_or_else(|| format!("write a major version of systemd from {OLDEST_SYSTEMD} on, for example 252"))
+}
+
+/// The command line as it was typed, for who is root.
+pub(crate) fn as_root() -> String {
+    let words = std::env::args_os().skip(1).map(|word| as_typed(Path::new(&word)));
+    std::iter::once("sudo unitfix".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// A path in a command that somebody may type: as a shell takes it, and in one line whatever the path holds.
@@ -105,7 +145,7 @@ pub(crate) fn quoted(word: &str) -> String {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Place {
     /// Work below DIR, without a service manager
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub root: Option<PathBuf>,
     /// Print one JSON object instead of text
     #[arg(long)]

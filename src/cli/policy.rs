@@ -1,7 +1,8 @@
 //! `unitfix policy`.
 
-use super::{Place, systemd_version};
+use super::{Place, complete, systemd_version};
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 /// Looking at a policy.
 #[derive(Debug, Args)]
@@ -15,10 +16,11 @@ Exit status: 0 shown; 1 --lint found something; 2 usage, or no such unit;\n\
 3 systemd cannot load the unit; 5 its files cannot be read.")]
 pub struct PolicyOptions {
     /// A service, or the path of a unit file (with a slash)
+    #[arg(add = ArgValueCompleter::new(complete::units))]
     pub unit: String,
     /// More of them (with a dot or a slash); and only these calls: a name or a number, also behind an architecture
     /// (x86:socketcall)
-    #[arg(value_name = "UNIT|CALL")]
+    #[arg(value_name = "UNIT|CALL", add = ArgValueCompleter::new(complete::units_and_calls))]
     pub more: Vec<String>,
     /// Print the settings as `systemctl show` of that systemd prints them
     #[arg(long, conflicts_with_all = ["lint", "json"])]
@@ -27,7 +29,7 @@ pub struct PolicyOptions {
     #[arg(long)]
     pub lint: bool,
     /// Judge by the rules of this major version of systemd, without a service manager
-    #[arg(long, value_name = "VERSION", value_parser = systemd_version)]
+    #[arg(long, value_name = "VERSION", value_parser = systemd_version, add = ArgValueCompleter::new(complete::versions))]
     pub systemd: Option<u32>,
     /// Where the system is
     #[command(flatten)]

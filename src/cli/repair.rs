@@ -1,11 +1,12 @@
 //! `unitfix UNIT`.
 
-use super::{OBSERVE, Place, quoted};
+use super::{OBSERVE, Place, complete, quoted};
 use crate::plan::Prefer;
 use crate::replay::Via;
 use crate::span;
 use crate::watch::Period;
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub enum PatchForm {
 #[allow(clippy::struct_excessive_bools)] // each is an option of its own
 pub struct Repair {
     /// A service, or a unit file (with a slash), replayed without systemd
+    #[arg(add = ArgValueCompleter::new(complete::units))]
     pub unit: Option<String>,
     /// End in the question whether to write the repair
     #[arg(long)]
@@ -77,9 +79,15 @@ pub struct Repair {
     /// Also read kernel records from FILE (-: stdin)
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// Also write the report to FILE, as a page for browsers
+    #[arg(long, value_name = "FILE", requires = "unit")]
+    pub html: Option<PathBuf>,
     /// Where the system is
     #[command(flatten)]
     pub place: Place,
+    /// Refused with words that help
+    #[arg(long, hide = true)]
+    pub user: bool,
     /// In the place of a replay, a watch
     #[arg(skip)]
     pub watch: Option<Period>,
@@ -103,6 +111,7 @@ impl Repair {
             self.blame.then(|| "--blame".to_owned()),
             self.allow_risk.map(|Risk::High| "--allow-risk high".to_owned()),
             self.log.as_ref().map(|log| format!("--log {}", path(log))),
+            self.html.as_ref().map(|file| format!("--html {}", path(file))),
             self.place.root.as_ref().map(|root| format!("--root {}", path(root))),
         ];
         let unit = self.unit.as_deref().map(quoted);

@@ -1,7 +1,7 @@
 //! `unitfix scan`.
 
 use super::Place;
-use clap::Args;
+use clap::{Args, ValueHint};
 use std::path::PathBuf;
 
 /// Scanning logs.
@@ -20,7 +20,7 @@ pub struct Scan {
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Journal files in DIR, also of many hosts
-    #[arg(short = 'D', long, value_name = "DIR")]
+    #[arg(short = 'D', long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: Vec<PathBuf>,
     /// Only this boot of the system: its ID, or 0 for the last, -1 for the one before it
     #[arg(
@@ -38,6 +38,9 @@ pub struct Scan {
     /// Only until TIME
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub until: Option<String>,
+    /// Also write what is found to FILE, as a page for browsers
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Where the system is
     #[command(flatten)]
     pub place: Place,

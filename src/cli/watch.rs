@@ -1,10 +1,11 @@
 //! `unitfix watch`.
 
-use super::{OBSERVE, Place, Repair, Risk};
+use super::{OBSERVE, Place, Repair, Risk, complete};
 use crate::plan::Prefer;
 use crate::span;
 use crate::watch::Period;
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ The unit runs without its system call filter meanwhile. Ctrl-C ends the watch,\n
 and the repair follows. Exit status: that of unitfix UNIT.")]
 pub struct Watch {
     /// A service of the running service manager
+    #[arg(add = ArgValueCompleter::new(complete::units))]
     pub unit: String,
     /// How long at most: 90s, 15min, 1h30m; else until Ctrl-C
     #[arg(long = "for", value_name = "TIME", value_parser = span::parse)]
@@ -45,6 +47,9 @@ pub struct Watch {
     /// Print what happens as JSON, one object a line
     #[arg(long)]
     pub json: bool,
+    /// Also write the report to FILE, as a page for browsers
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Refused with words that help
     #[arg(long, hide = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
@@ -75,6 +80,8 @@ impl Watch {
             observe: self.observe,
             blame: false,
             log: None,
+            html: self.html,
+            user: false,
             place: Place { root: None, json: self.json },
         }
     }

@@ -54,6 +54,22 @@ impl serde::Serialize for Untrusted {
     }
 }
 
+/// A text, as it is printed.
+#[cfg(test)]
+impl schemars::JsonSchema for Untrusted {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Untrusted".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        String::json_schema(generator)
+    }
+}
+
 /// Whether a character does something to a terminal, or to a reader, instead of being shown. Ends of lines and
 /// tabulators do no harm.
 pub(crate) fn disturbs(c: char) -> bool {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 /// What there is to say about a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ExplainedCall"))]
 pub struct CallRow {
     /// Its name.
     pub name: String,
@@ -35,6 +36,7 @@ pub struct CallRow {
 
 /// How risky it is to allow a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RiskOfCall"))]
 pub struct RiskRow {
     /// How much it lets a program do.
     #[serde(flatten)]
@@ -45,6 +47,7 @@ pub struct RiskRow {
 
 /// An errno on which callers do without a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Fallback {
     /// The errno.
     pub errno: String,
@@ -54,6 +57,7 @@ pub struct Fallback {
 
 /// Calls that are doors to the same power.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Family"))]
 pub struct FamilyRow {
     /// What they are doors to.
     pub power: String,
@@ -67,6 +71,7 @@ pub struct FamilyRow {
 
 /// A group and how much it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GroupSize {
     /// Its name.
     pub name: String,
@@ -76,6 +81,7 @@ pub struct GroupSize {
 
 /// A number of a call on an architecture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Number"))]
 pub struct NumberRow {
     /// The architecture.
     pub architecture: Arch,

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 /// What there is to say about a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ExplainedGroup"))]
 pub struct GroupRow {
     /// Its name, with the `@`.
     pub name: String,
@@ -29,6 +30,7 @@ pub struct GroupRow {
 
 /// Calls that hand over the system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HighRisk {
     /// What they let a program do.
     pub lets: String,

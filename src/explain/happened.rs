@@ -11,6 +11,7 @@ use serde::Serialize;
 
 /// What the kernel wrote, as far as it matters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KernelRecord"))]
 pub struct RecordRow {
     /// How many records there are of this call of this program; the rest is of the last.
     pub count: usize,

@@ -17,7 +17,7 @@ mod unit;
 pub mod words;
 
 pub use call::{CallRow, Fallback, FamilyRow, GroupSize, NumberRow, RiskRow};
-pub use closest::{closest, closest_call};
+pub use closest::{closest, closest_call, closest_unit};
 pub use group::{GroupRow, HighRisk};
 pub use happened::RecordRow;
 pub use next::{Next, RECIPE};
@@ -33,8 +33,10 @@ use serde::Serialize;
 
 /// Everything that there is to say about what was pasted.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// The version of this format, the same as of every other object that unitfix prints.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: u32,
     /// The version of unitfix.
     pub unitfix: &'static str,
@@ -50,6 +52,7 @@ pub struct Explanation {
 
 /// What a topic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TopicKind"))]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A record of the kernel.
@@ -76,6 +79,7 @@ pub enum Kind {
 
 /// One thing that is explained.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Topic {
     /// What it is.
     pub kind: Kind,

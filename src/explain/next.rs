@@ -8,6 +8,7 @@ pub const RECIPE: &str = "journalctl -b -g 'type=1326|SECCOMP auid'";
 
 /// A command to run next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Next {
     /// The command line; capitals stand for what the reader has to put there.
     pub command: String,

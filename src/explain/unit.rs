@@ -7,6 +7,7 @@ use serde::Serialize;
 
 /// What a unit does with a call, or with several that the same word decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Verdict"))]
 pub struct VerdictRow {
     /// The calls.
     pub calls: Vec<String>,

@@ -9,7 +9,9 @@ mod same;
 mod sheet;
 mod unified;
 
+pub(crate) use naming::Naming;
 pub(crate) use offer::{of_what_is_written, offer};
+pub(crate) use unified::unified;
 
 use crate::plan::{Amendment, HEADER};
 use crate::policy::{Policy, Token};

@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 
 /// How files are called.
 #[derive(Clone, Debug)]
-pub(super) struct Naming {
+pub(crate) struct Naming {
     /// The folder from which they are called. Nothing: `/`.
     from: Option<PathBuf>,
 }
 
 impl Naming {
     /// Of files of a system: their paths without the leading slash.
-    pub(super) fn of_system() -> Self {
+    pub(crate) fn of_system() -> Self {
         Naming { from: None }
     }
 
     /// Of a unit file that was named by its path: from the current folder, for `git apply` and `patch -p1` there; for
     /// `git am`, which works from the top of the working tree, from there.
-    pub(super) fn of_path(file: &SourceFile, for_git_am: bool) -> Self {
+    pub(crate) fn of_path(file: &SourceFile, for_git_am: bool) -> Self {
         let real = real(&file.path);
         let mut above = real.ancestors().skip(1);
         let top = above.find(|folder| for_git_am && folder.join(".git").exists()).map(Path::to_owned);
@@ -27,10 +27,17 @@ impl Naming {
     }
 
     /// The name of a file.
-    pub(super) fn name(&self, path: &Path) -> PathBuf {
-        let Some(from) = &self.from else { return without_slash(path) };
+    pub(crate) fn name(&self, path: &Path) -> PathBuf {
+        if self.from.is_none() {
+            return without_slash(path);
+        }
+        self.below(path).unwrap_or_else(|| without_slash(&real(path)))
+    }
+
+    /// Its name, if it lies below the folder from which files are called.
+    pub(crate) fn below(&self, path: &Path) -> Option<PathBuf> {
         let real = real(path); // a patch does not follow links
-        real.strip_prefix(from).map_or_else(|_| without_slash(&real), Path::to_owned)
+        real.strip_prefix(self.from.as_ref()?).ok().map(Path::to_owned)
     }
 }
 

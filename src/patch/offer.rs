@@ -90,9 +90,8 @@ impl Offer<'_> {
         for file in &files {
             text.extend(unified(file, &naming.name(&file.path)));
         }
-        if desk.options.place.json {
-            desk.report.patch = Some(String::from_utf8_lossy(&text).into_owned());
-        } else {
+        desk.report.patch = Some(String::from_utf8_lossy(&text).into_owned());
+        if !desk.options.place.json {
             output::result_bytes(&text);
         }
         let names = list(files.iter().map(|file| shown_path(&naming.name(&file.path))));

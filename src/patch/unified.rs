@@ -9,7 +9,7 @@ use std::path::Path;
 const CONTEXT: usize = 3;
 
 /// The change of a file, which goes by this name in `a/` and `b/`.
-pub(super) fn unified(file: &Patched, name: &Path) -> Vec<u8> {
+pub(crate) fn unified(file: &Patched, name: &Path) -> Vec<u8> {
     let lines = |bytes| -> Vec<&[u8]> { <[u8]>::split_inclusive(bytes, |byte| *byte == b'\n').collect() };
     let (old, new) = (lines(&file.before), lines(&file.after));
     let mut out = Vec::new();

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The kind of a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RepairKind"))]
 #[serde(rename_all = "lowercase")]
 pub enum Rung {
     /// Denied calls stay forbidden, and fail instead of killing.
@@ -40,6 +41,7 @@ impl Rung {
 
 /// What speaks for a candidate, or against it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Proof {
     /// Nothing yet.

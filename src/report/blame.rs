@@ -16,6 +16,7 @@ const PROGRAMS_MAX: usize = 16;
 
 /// The package that a program came with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PackageOfProgram"))]
 pub struct PackageRow {
     /// The package.
     #[serde(flatten)]

@@ -1,22 +1,32 @@
 //! The report: what a run found and did, as one value, from which people's text and `--json` are both made.
 
 mod blame;
+mod check;
+mod course;
 mod explanation;
 mod fill;
+mod html;
 mod message;
 mod notice;
 pub mod output;
 mod people;
 mod policy;
+pub(crate) mod progress;
 mod repair;
 mod scan;
+#[cfg(test)]
+mod schema;
+pub(crate) mod terminal;
 
 pub use blame::PackageRow;
+pub use check::{CheckReport, TestsRow};
+pub use course::{Deed, Step};
+pub use html::{PageFile, Pages};
 pub use message::{CommitMessage, author};
 pub use notice::{MESSAGE_ID, Notice};
 pub use people::People;
 pub(crate) use people::who;
-pub use policy::{Asked, Lint, PolicyPage, parse_call};
+pub use policy::{Asked, ChangedCall, Counts, Lint, PolicyChange, PolicyPage, parse_call};
 pub use repair::{CandidateRow, Look, RepairRow};
 pub use scan::{Forbids, NobodysRow, Part, ReadRow, ScanReport, ScannedUnit};
 
@@ -35,8 +45,10 @@ pub const SCHEMA: u32 = 1;
 
 /// Everything that one run has to say.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// The version of this format.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: u32,
     /// The version of unitfix.
     pub unitfix: &'static str,
@@ -62,6 +74,12 @@ pub struct Report {
     pub patch: Option<String>,
     /// What the proof or the verification showed.
     pub verdict: Option<String>,
+    /// What unitfix did, and when; for the page.
+    #[serde(skip)]
+    pub course: Vec<Step>,
+    /// What the unit's policy is, and what becomes of it; for the page.
+    #[serde(skip)]
+    pub policy: Option<PolicyChange>,
     /// How the run ended.
     pub ending: String,
     /// The exit status that goes with it.
@@ -70,6 +88,7 @@ pub struct Report {
 
 /// A forbidden call, and why it is forbidden.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Denial"))]
 pub struct DenialRow {
     /// The call's name, or `number N`.
     pub call: String,
@@ -111,6 +130,7 @@ pub struct DenialRow {
 
 /// A token of a unit file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Token"))]
 pub struct TokenRow {
     /// The file.
     pub file: PathBuf,
@@ -131,8 +151,9 @@ pub struct TokenRow {
 
 /// A finding.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Finding"))]
 pub struct FindingRow {
-    /// The stable code.
+    /// The stable code; unitfix-findings(7) has them all.
     pub code: &'static str,
     /// How much it matters.
     pub severity: Severity,
@@ -148,6 +169,7 @@ pub struct FindingRow {
 
 /// A replay.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Replay"))]
 pub struct ReplayRow {
     /// `log`, `strace` or `local`.
     pub engine: &'static str,
@@ -181,6 +203,8 @@ impl Report {
             files: Vec::new(),
             patch: None,
             verdict: None,
+            course: Vec::new(),
+            policy: None,
             ending: String::new(),
             exit_status: 0,
         }

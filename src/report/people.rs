@@ -1,9 +1,9 @@
 //! The report as text for people: one part at a time, as it becomes known. Colours only repeat what words say.
 
 use super::fill::{fill, fill_from};
-use super::{DenialRow, FindingRow, ReplayRow, Report, TokenRow};
+use super::{DenialRow, FindingRow, ReplayRow, Report, TokenRow, terminal};
 use crate::finding::Finding;
-use console::style;
+use console::{Term, style};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
@@ -22,8 +22,7 @@ pub struct People {
 
 impl Default for People {
     fn default() -> Self {
-        let size = console::Term::stdout().size_checked();
-        People { zone: None, width: size.map_or(usize::MAX, |(_, columns)| columns.into()) }
+        People { zone: None, width: terminal::columns(&Term::stdout()) }
     }
 }
 
@@ -38,8 +37,7 @@ impl People {
     #[must_use]
     pub fn on_standard_error() -> Self {
         console::set_colors_enabled(console::colors_enabled_stderr());
-        let size = console::Term::stderr().size_checked();
-        People { zone: None, width: size.map_or(usize::MAX, |(_, columns)| columns.into()) }
+        People { zone: None, width: terminal::columns(&Term::stderr()) }
     }
 
     /// What was found: the unit's state, who was denied what, and the deciding lines.
@@ -189,6 +187,16 @@ pub(crate) fn who(row: &DenialRow) -> String {
 
 /// Each deciding token once, with all the calls that it decided.
 pub(super) fn decisions(rows: &[DenialRow], width: usize) -> String {
+    let mut out = String::new();
+    for (token, words) in deciding(rows) {
+        let _ = writeln!(out, "  because  {}", token.location());
+        out.push_str(&caret(token, "             ", &words, width));
+    }
+    out
+}
+
+/// Each deciding token once, by its place, with what it says of all the calls that it decided.
+pub(super) fn deciding(rows: &[DenialRow]) -> Vec<(&TokenRow, String)> {
     let mut seen: Vec<(&TokenRow, Vec<&str>)> = Vec::new();
     for (row, token) in rows.iter().filter_map(|r| Some((r, r.decided_by.as_ref()?))) {
         let place = |t: &TokenRow| (t.file.clone(), t.line, t.column);
@@ -199,18 +207,17 @@ pub(super) fn decisions(rows: &[DenialRow], width: usize) -> String {
         }
     }
     seen.sort_by_key(|(token, _)| (&token.file, token.line, token.column));
-    let mut out = String::new();
-    for (token, calls) in seen {
+    let told = |(token, calls): (_, Vec<&str>)| {
+        let token: &TokenRow = token;
         let words = replace_word(&token.words, calls[0], &crate::plan::list(&calls));
         let words = if calls.len() > 1 {
             words.replace(" is not ", " are not ").replace(" is named", " are named")
         } else {
             words
         };
-        let _ = writeln!(out, "  because  {}", token.location());
-        out.push_str(&caret(token, "             ", &words, width));
-    }
-    out
+        (token, words)
+    };
+    seen.into_iter().map(told).collect()
 }
 
 /// A text with the first word that is this one replaced; `chown` is no word of `@chown`.

@@ -20,6 +20,7 @@ const MANY: usize = 4;
 
 /// A repair, and the others that are possible.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Repair"))]
 pub struct RepairRow {
     /// The one that is proposed.
     #[serde(flatten)]
@@ -50,6 +51,7 @@ const VERIFY: [(&str, &str); 4] = [
 
 /// A command that shows whether a service may have been taken over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Look {
     /// The command.
     pub command: String,
@@ -80,6 +82,7 @@ impl Look {
 
 /// A line of another setting than `SystemCallFilter=`.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Setting"))]
 pub struct SettingRow {
     /// The line.
     pub line: String,
@@ -107,6 +110,7 @@ impl From<&Relaxation> for SettingRow {
 
 /// One way to repair a unit.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Candidate"))]
 pub struct CandidateRow {
     /// `exact`, `soft`, `family`, `group` or `edited`.
     pub kind: Rung,
@@ -114,7 +118,7 @@ pub struct CandidateRow {
     pub words: String,
     /// The same without how much it opens.
     #[serde(skip)]
-    deed: String,
+    pub(super) deed: String,
     /// The calls and groups that it allows.
     pub calls: Vec<String>,
     /// The calls that it lets fail, each with the errno.
@@ -184,17 +188,22 @@ impl CandidateRow {
 
     /// All columns but the last.
     fn columns(&self) -> String {
-        let proof = match self.proof {
-            Proof::Shown(_) => "proven",
-            Proof::None => "not tried",
-            Proof::Refuted(_) => "refuted",
-        };
+        let proof = self.proof_word();
         let calls = format!("+{}", self.opens.len());
         format!("{:7} {calls:>5}  {:15}  {proof:9}  ", self.kind.name(), self.gives_away())
     }
 
+    /// What speaks for it, in a word or two.
+    pub(super) fn proof_word(&self) -> &'static str {
+        match self.proof {
+            Proof::Shown(_) => "proven",
+            Proof::None => "not tried",
+            Proof::Refuted(_) => "refuted",
+        }
+    }
+
     /// The power that it adds, in a word or two.
-    fn gives_away(&self) -> &'static str {
+    pub(super) fn gives_away(&self) -> &'static str {
         let calls = self.opens.iter().filter(|power| power.adds.is_some()).map(|power| power.risk.tier);
         match calls.chain(self.settings.iter().map(|row| row.tier)).max() {
             _ if !self.high_risk.is_empty() => "HIGH RISK",
@@ -297,5 +306,5 @@ impl People {
 pub(super) const HEADER: &str = "KIND    CALLS  GIVES AWAY       PROOF      CHANGE";
 
 /// What a call that hands over the system may mean, and where to look.
-const SUSPICION: &str = "  A service that was fine and suddenly wants this may be compromised rather than broken. Before you say\n  \
+pub(super) const SUSPICION: &str = "  A service that was fine and suddenly wants this may be compromised rather than broken. Before you say\n  \
 yes, look:\n";

@@ -25,8 +25,10 @@ const PROGRAMS: usize = 20;
 
 /// Every unit that was denied something.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Scan"))]
 pub struct ScanReport {
     /// The version of this format.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: u32,
     /// The version of unitfix.
     pub unitfix: &'static str,
@@ -56,6 +58,7 @@ pub struct ScanReport {
 
 /// What was read.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Read"))]
 pub struct ReadRow {
     /// Bytes.
     pub bytes: u64,
@@ -67,6 +70,7 @@ pub struct ReadRow {
 
 /// What happened to a unit, or to a program.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Part {
     /// How many processes were killed.
     pub killed: u64,
@@ -86,6 +90,7 @@ pub struct Part {
 
 /// Whether a unit forbids what was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Forbids {
     /// It could not be loaded here.
@@ -100,6 +105,7 @@ pub enum Forbids {
 
 /// A unit of a host.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ScannedUnit {
     /// The unit.
     pub unit: Untrusted,
@@ -122,6 +128,7 @@ pub struct ScannedUnit {
 
 /// A program of a host, of which it is not known whose it was.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NobodysProgram"))]
 pub struct NobodysRow {
     /// The processes' own name.
     pub program: Untrusted,
@@ -235,9 +242,10 @@ impl ScanReport {
         out
     }
 
-    fn headline(&self, people: &People) -> String {
+    /// What was found, in a sentence without its end.
+    pub(super) fn what(&self) -> String {
         let open = self.units.iter().filter(|unit| unit.is_open()).count();
-        let what = match (open, self.unattributed.len()) {
+        match (open, self.unattributed.len()) {
             (0, 0) if self.units.is_empty() => "No service was denied a system call".to_owned(),
             (0, 0) => "No unit forbids now what was denied".to_owned(),
             (0, programs) => {
@@ -249,14 +257,17 @@ impl ScanReport {
                 times_of(units, "unit", "units"),
                 times_of(programs, "program of nobody's were", "programs of nobody's were"),
             ),
-        };
+        }
+    }
+
+    fn headline(&self, people: &People) -> String {
         let when = match (self.since, self.until) {
             (None, None) => String::new(),
             (Some(since), None) => format!(" since {}", people.time(since)),
             (None, Some(until)) => format!(" until {}", people.time(until)),
             (Some(since), Some(until)) => format!(" from {} to {}", people.time(since), people.time(until)),
         };
-        format!("{what}{when}.")
+        format!("{}{when}.", self.what())
     }
 }
 

@@ -32,6 +32,7 @@ pub struct Rules {
 
 /// What allowing a call adds to what is allowed already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Power {
     /// The call.
     pub call: String,

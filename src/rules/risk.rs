@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// How much a call lets a program do, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Tier {
     /// Nothing that could be misused.
@@ -42,6 +43,7 @@ impl Tier {
 
 /// How risky it is to allow a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Risk {
     /// How much it lets a program do.
     pub tier: Tier,

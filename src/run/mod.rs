@@ -1,5 +1,6 @@
 //! From a parsed command line to an exit status.
 
+mod check;
 mod explain;
 mod policy;
 mod repair;
@@ -8,13 +9,14 @@ mod report;
 use crate::change::{Prompt, Yes};
 use crate::cli::{Cli, Scan, Task};
 use crate::interrupt::Interrupt;
-use crate::report::{People, output};
+use crate::replay::session::now_us;
+use crate::report::{PageFile, Pages, People, output};
 use crate::root::Root;
 use crate::rules::Rules;
 use crate::scan;
-use crate::subject::Failure;
+use crate::subject::{Failure, Whereabouts, groups_to_explain};
 use crate::undo;
-use crate::unit::UnitName;
+use check::check;
 use explain::explain;
 use policy::show_policies;
 use repair::{repair_unit, watch_unit};
@@ -62,13 +64,14 @@ fn interrupt() -> Result<Interrupt, Failure> {
 fn other_task(task: Task) -> Result<u8, Failure> {
     match task {
         Task::Policy(options) => show_policies(&options),
+        Task::Check(options) => check(&options, &interrupt()?),
         Task::Explain(options) => explain(&options),
         Task::Watch(options) => watch_unit(options, interrupt()?),
         Task::Scan(options) => scan(&options),
         Task::Report(options) => report_to_journal(options, &interrupt()?),
         Task::Status { unit, place } => {
-            let only = unit.as_deref().map(name).transpose()?;
             let root = root_of(place.root);
+            let only = unit.as_deref().map(|unit| undo::written_for(unit, &root)).transpose()?;
             let status = undo::status(&root, only.as_ref())?;
             if place.json {
                 output::result(&json(&status)?);
@@ -83,7 +86,8 @@ fn other_task(task: Task) -> Result<u8, Failure> {
             let ending = if unit.contains('/') {
                 undo::revert_file(Path::new(&unit), &prompt)?
             } else {
-                undo::revert(&name(&unit)?, &root_of(root), &prompt)?
+                let root = root_of(root);
+                undo::revert(&undo::written_for(&unit, &root)?, &root, &prompt)?
             };
             output::result(&format!("{}\n", ending.words()));
             Ok(ending.status())
@@ -104,9 +108,17 @@ fn unprintable(error: serde_json::Error) -> Failure {
 
 /// Show every unit that was denied something.
 fn scan(options: &Scan) -> Result<u8, Failure> {
+    let page = options.html.as_deref().map(PageFile::new).transpose()?;
     let report = scan::scan(options, &interrupt()?)?;
     let people = People::default();
     output::result(&if options.place.json { json(&report)? } else { report.text(&people) });
+    if let Some(page) = page {
+        let root = options.place.root.clone().map(Root::new);
+        let rules = rules_of(root.as_ref())?;
+        let groups = groups_to_explain(&Whereabouts { root, systemd: None })?;
+        let pages = Pages { rules: &rules, groups: &groups, zone: people.zone() };
+        page.write(&pages.of_scan(&report, now_us()))?;
+    }
     Ok(report.exit_status)
 }
 
@@ -117,8 +129,4 @@ fn rules_of(root: Option<&Root>) -> Result<Rules, Failure> {
 
 fn root_of(folder: Option<PathBuf>) -> Root {
     folder.map(Root::new).unwrap_or_default()
-}
-
-fn name(text: &str) -> Result<UnitName, Failure> {
-    UnitName::parse(text).map_err(|e| Failure::Usage(e.to_string()))
 }

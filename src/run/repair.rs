@@ -1,6 +1,6 @@
 //! `unitfix UNIT` and `unitfix watch UNIT`.
 
-use super::{json, name, rules_of, unprintable};
+use super::{json, rules_of, unprintable};
 use crate::change::{Prompt, Yes};
 use crate::cli::{Repair, Watch};
 use crate::ending::Ending;
@@ -8,10 +8,13 @@ use crate::interrupt::Interrupt;
 use crate::manager::{Manager, SystemManager};
 use crate::patch;
 use crate::recipe::{Desk, repair, watch};
+use crate::replay::session::now_us;
 use crate::replay::{Check, Via};
-use crate::report::{People, Report, output};
+use crate::report::{PageFile, Pages, People, Report, output};
 use crate::root::Root;
-use crate::subject::{Failure, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile};
+use crate::subject::{
+    Failure, ManagedUnit, Register, RootedUnit, Subject, SubjectOptions, UnitFile, of_user,
+};
 use crate::trust;
 use crate::unit::shown_path;
 use crate::watch::last_line;
@@ -20,11 +23,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(super) fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, Failure> {
-    let asked = options.unit.clone().ok_or_else(|| Failure::Usage("name a unit".to_owned()))?;
+    let asked = options
+        .unit
+        .clone()
+        .ok_or_else(|| Failure::Usage("name a unit: unitfix docuum.service".to_owned()))?;
+    if options.user {
+        return Err(Failure::Usage(of_user(&asked)));
+    }
     if asked.contains('/') && options.no_replay && options.log.is_none() {
         let message = "no log knows of a unit file's programs: --no-replay needs --log here";
         return Err(Failure::Usage(message.to_owned()));
     }
+    let page = page_file(&options)?;
     let subject_options = subject_options(&options, interrupt)?;
     let prompt = subject_options.prompt.clone();
     let root = options.place.root.clone().map(Root::new);
@@ -34,16 +44,22 @@ pub(super) fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, F
     let connected;
     let subject: Box<dyn Subject> = match root {
         root if asked.contains('/') => Box::new(UnitFile::load(Path::new(&asked), root, subject_options)?),
-        Some(root) => Box::new(RootedUnit::load(root, &name(&asked)?, subject_options)?),
+        Some(root) => Box::new(RootedUnit::load(root, &asked, subject_options)?),
         None => {
-            let name = name(&asked)?;
             connected = SystemManager::connect().map_err(|e| Failure::System(e.to_string()))?;
-            Box::new(ManagedUnit::load(&connected as &dyn Manager, &name, subject_options)?)
+            let manager: &dyn Manager = &connected;
+            let name = Register::Manager(manager).service(&asked)?;
+            Box::new(ManagedUnit::load(manager, &name, subject_options)?)
         }
     };
     let result = repair(subject.as_ref(), &mut desk);
     let result = result.map(|ending| patch::of_what_is_written(subject.as_ref(), ending, &mut desk));
-    finish(result, &mut desk)
+    finish(result, subject.as_ref(), page.as_ref(), &mut desk)
+}
+
+/// Where the page goes, if there is to be one: that it can be written is known before anything is done.
+fn page_file(options: &Repair) -> Result<Option<PageFile>, Failure> {
+    options.html.as_deref().map(PageFile::new).transpose()
 }
 
 /// What a subject needs of the options.
@@ -76,15 +92,17 @@ pub(super) fn watch_unit(options: Watch, interrupt: Interrupt) -> Result<u8, Fai
         )));
     }
     let (period, options) = (options.period(), options.repair());
+    let page = page_file(&options)?;
     let subject_options = subject_options(&options, interrupt)?;
     let prompt = subject_options.prompt.clone();
     let (rules, people) = (rules_of(None)?, People::default());
     let mut desk = Desk { prompt, report: Report::new(asked.clone()), people, rules, options };
-    let name = name(&asked)?;
     let manager = SystemManager::connect().map_err(|e| Failure::System(e.to_string()))?;
-    let mut unit = ManagedUnit::load(&manager as &dyn Manager, &name, subject_options)?;
+    let manager: &dyn Manager = &manager;
+    let name = Register::Manager(manager).service(&asked)?;
+    let mut unit = ManagedUnit::load(manager, &name, subject_options)?;
     let result = watch(&mut unit, &period, &mut desk);
-    finish(result, &mut desk)
+    finish(result, &unit, page.as_ref(), &mut desk)
 }
 
 /// Where the processes of the kernel's records are found: what says there whose a process is, has to be a kernel's word.
@@ -103,15 +121,20 @@ fn proc_root() -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// Print how it ended.
-fn finish(result: Result<Ending, Failure>, desk: &mut Desk) -> Result<u8, Failure> {
+/// Print how it ended, and write the page.
+fn finish(
+    result: Result<Ending, Failure>,
+    subject: &dyn Subject,
+    page: Option<&PageFile>,
+    desk: &mut Desk,
+) -> Result<u8, Failure> {
     let (words, status) = match &result {
         Ok(ending) => (ending.words().to_owned(), ending.status()),
         Err(failure) => (failure.to_string(), failure.status()),
     };
+    desk.report.ending.clone_from(&words);
+    desk.report.exit_status = status;
     if desk.options.place.json {
-        desk.report.ending.clone_from(&words);
-        desk.report.exit_status = status;
         // of a watch, the last line of a stream
         let line = |report| last_line(report).map_err(unprintable);
         let watched = desk.options.watch.is_some();
@@ -119,5 +142,11 @@ fn finish(result: Result<Ending, Failure>, desk: &mut Desk) -> Result<u8, Failur
     } else if result.is_ok() {
         desk.show(&format!("\n{words}\n"));
     }
-    result.map(|ending| ending.status())
+    let written = page.map_or(Ok(()), |page| {
+        let pages = Pages { rules: &desk.rules, groups: subject.groups(), zone: desk.people.zone() };
+        page.write(&pages.of_unit(&desk.report, now_us()))
+    });
+    // how the run ended comes first
+    let status = result?.status();
+    written.map(|()| status)
 }

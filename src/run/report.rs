@@ -1,6 +1,5 @@
 //! `unitfix report UNIT`: for a unit that has failed, started by systemd itself.
 
-use super::name;
 use super::repair::subject_options;
 use super::rules_of;
 use crate::cli::ReportOptions;
@@ -12,6 +11,7 @@ use crate::recipe::{Desk, diagnose};
 use crate::replay::session::now_us;
 use crate::report::{Notice, People, Report, output};
 use crate::subject::{Evidence, Failure, ManagedUnit, Subject, SubjectOptions, leftovers};
+use crate::unit::UnitName;
 use std::time::{Duration, Instant};
 
 /// The template that this is started by; what fails there is not diagnosed again.
@@ -28,7 +28,7 @@ const ASKED_EVERY: Duration = Duration::from_millis(250);
 
 /// Write into the journal what was denied to a unit in its latest run, and the command that repairs it.
 pub(super) fn report_to_journal(options: ReportOptions, interrupt: &Interrupt) -> Result<u8, Failure> {
-    let asked = name(&options.unit)?;
+    let asked = UnitName::parse(&options.unit).map_err(|error| Failure::Usage(error.to_string()))?;
     if asked.template().as_deref() == Some(TEMPLATE) {
         output::result("Nothing to report: this is unitfix itself.\n");
         return Ok(0);

@@ -11,6 +11,7 @@ pub(super) const X32_BIT: u32 = 0x4000_0000;
 
 /// An architecture of system calls. The names are systemd's (`SystemCallArchitectures=` in systemd.exec(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Arch {
     /// 64-bit x86.
     #[serde(rename = "x86-64")]

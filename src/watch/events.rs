@@ -12,11 +12,13 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Something that happened.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event<'a> {
     /// The unit is in complain mode now.
     Begun {
-        /// The version of this format, that of [`Report`].
+        /// The version of this format.
+        #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
         schema: u32,
         /// The version of unitfix.
         unitfix: &'static str,
@@ -99,18 +101,22 @@ impl Event<'_> {
     }
 }
 
-/// An event with its time.
+/// A line of a watch: an event with its time.
 #[derive(Serialize)]
-struct Stamped<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "WatchEvent"))]
+pub(crate) struct Stamped<'a> {
     #[serde(flatten)]
     event: &'a Event<'a>,
     /// In microseconds since the epoch.
     time: u64,
 }
 
-/// The last line of the stream.
+/// The last line of a watch: the report.
 #[derive(Serialize)]
-struct Last<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "WatchReport"))]
+pub(crate) struct Last<'a> {
+    /// What tells this line from those of events.
+    #[cfg_attr(test, schemars(extend("const" = "report")))]
     event: &'static str,
     #[serde(flatten)]
     report: &'a Report,

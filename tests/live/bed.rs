@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::binaries;
 use crate::cores;
+use crate::schema;
 use crate::suites::UNFETCHABLE;
 use crate::terminal::Terminal;
 use crate::tree::{self, Tree};
@@ -198,18 +199,18 @@ impl Bed {
 
     /// Runs unitfix, without a terminal.
     pub fn unitfix(&self, arguments: &[&str]) -> Output {
-        self.exec(&[&UNITFIX[..], arguments].concat())
+        judged(arguments, self.exec(&[&UNITFIX[..], arguments].concat()))
     }
 
     /// Runs unitfix, without a terminal, where it takes its time.
     pub fn unitfix_long(&self, arguments: &[&str]) -> Output {
-        self.exec_long(&[&UNITFIX[..], arguments].concat())
+        judged(arguments, self.exec_long(&[&UNITFIX[..], arguments].concat()))
     }
 
     /// Runs unitfix, without a terminal, so that it fails where this says (src/failure_point.rs).
     pub fn unitfix_failing(&self, failure: &str, arguments: &[&str]) -> Output {
         let variable = format!("UNITFIX_FAILURE={failure}");
-        self.exec(&[&UNITFIX[..2], &[&variable], &UNITFIX[2..], arguments].concat())
+        judged(arguments, self.exec(&[&UNITFIX[..2], &[&variable], &UNITFIX[2..], arguments].concat()))
     }
 
     /// Runs unitfix on a terminal.
@@ -390,6 +391,14 @@ impl Drop for Lease<'_> {
             self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(bed);
         }
     }
+}
+
+/// JSON that unitfix printed is as man/unitfix.schema.json has it, whatever the case is about.
+fn judged(arguments: &[&str], output: Output) -> Output {
+    if arguments.contains(&"--json") {
+        schema::check(arguments, &output.stdout);
+    }
+    output
 }
 
 pub fn testbed() -> &'static Path {

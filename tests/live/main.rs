@@ -29,6 +29,8 @@ mod cases;
 mod confinements;
 mod cores;
 mod package;
+#[path = "../schema/mod.rs"]
+mod schema;
 mod shown;
 mod suites;
 mod terminal;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// A package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Package {
     /// Its name.
     pub name: Untrusted,
@@ -24,6 +25,7 @@ pub struct Package {
 
 /// How the installed version came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Change {
     /// When, in microseconds since the epoch.
     pub time: u64,

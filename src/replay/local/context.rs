@@ -21,7 +21,7 @@ pub(super) struct Context<'a> {
     directory: (String, bool),
     limits: Vec<limits::Limit>,
     identity: Option<Identity>,
-    no_new_privileges: bool,
+    pub(super) no_new_privileges: bool,
     /// What a reader should know of the differences.
     pub(super) notes: Vec<String>,
 }
@@ -36,6 +36,10 @@ fn search_path() -> &'static str {
     }
 }
 
+/// What is different for a user who may not put on filters otherwise.
+const NO_PRIVILEGES: &str =
+    "without CAP_SYS_ADMIN no_new_privs is set, so set-user-ID programs of the unit gain nothing";
+
 /// Whether this process may put on filters and change users as the manager may: CAP_SYS_ADMIN is effective.
 fn privileged() -> bool {
     const CAP_SYS_ADMIN: u32 = 21;
@@ -49,17 +53,7 @@ fn privileged() -> bool {
 impl<'a> Context<'a> {
     /// Work it out for a unit; `filtered`: a filter will be put on.
     pub(super) fn of(unit: &'a Unit, filtered: bool) -> Result<Self, LocalError> {
-        let host = Host::read(&crate::root::Root::default());
-        let mut context = Context {
-            unit,
-            host,
-            variables: Variables::new(),
-            directory: ("/".to_owned(), false),
-            limits: Vec::new(),
-            identity: None,
-            no_new_privileges: unit.flag("NoNewPrivileges"),
-            notes: Vec::new(),
-        };
+        let mut context = Context::empty(unit);
         let user = context.user()?;
         context.identity(user.as_ref())?;
         context.directory(user.as_ref());
@@ -73,13 +67,33 @@ impl<'a> Context<'a> {
         if !context.no_new_privileges && filtered && (!privileged || other_user) {
             context.no_new_privileges = true;
             if !privileged {
-                context.notes.push(
-                    "without CAP_SYS_ADMIN no_new_privs is set, so set-user-ID programs of the unit gain nothing"
-                        .to_owned(),
-                );
+                context.note(NO_PRIVILEGES.to_owned());
             }
         }
         Ok(context)
+    }
+
+    /// For a command of the caller's, who keeps everything of their own but the filter.
+    pub(super) fn of_caller(unit: &'a Unit, filtered: bool) -> Self {
+        let mut context = Context::empty(unit);
+        if !context.no_new_privileges && filtered && !privileged() {
+            context.no_new_privileges = true;
+            context.note(NO_PRIVILEGES.to_owned());
+        }
+        context
+    }
+
+    fn empty(unit: &'a Unit) -> Self {
+        Context {
+            unit,
+            host: Host::read(&crate::root::Root::default()),
+            variables: Variables::new(),
+            directory: ("/".to_owned(), false),
+            limits: Vec::new(),
+            identity: None,
+            no_new_privileges: unit.flag("NoNewPrivileges"),
+            notes: Vec::new(),
+        }
     }
 
     /// Replace specifiers; those without a value are noted.
@@ -269,6 +283,7 @@ impl<'a> Context<'a> {
             path,
             arguments,
             environment: self.variables.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            told_its_pid: true,
             directory: self.directory.0.clone(),
             directory_optional: self.directory.1,
             umask: self.unit.text("UMask").and_then(|t| u32::from_str_radix(t, 8).ok()).unwrap_or(0o022),

@@ -44,6 +44,8 @@ pub(super) struct Spec {
     pub(super) path: String,
     pub(super) arguments: Vec<String>,
     pub(super) environment: Vec<String>,
+    /// `SYSTEMD_EXEC_PID` is set, as the manager sets it.
+    pub(super) told_its_pid: bool,
     pub(super) directory: String,
     /// A folder that is not there does not matter.
     pub(super) directory_optional: bool,
@@ -238,7 +240,9 @@ fn program(spec: &Spec) -> Result<Program, Failure> {
         CString::new(text.as_str()).map_err(|_| Failure::new(EXEC, &spec.path)(Errno::EINVAL))
     };
     let mut environment: Vec<CString> = spec.environment.iter().map(string).collect::<Result<_, _>>()?;
-    environment.push(string(&format!("SYSTEMD_EXEC_PID={}", std::process::id()))?);
+    if spec.told_its_pid {
+        environment.push(string(&format!("SYSTEMD_EXEC_PID={}", std::process::id()))?);
+    }
     let arguments = spec.arguments.iter().map(string).collect::<Result<_, _>>()?;
     Ok(Program::new(string(&spec.path)?, arguments, environment))
 }

@@ -6,6 +6,7 @@
 //! What only a manager or a namespace can give is not imitated, and a note of the observation names it.
 
 mod arguments;
+mod beside;
 mod context;
 pub(super) mod denials;
 mod executable;
@@ -16,6 +17,7 @@ mod processes;
 mod service;
 mod supervisor;
 
+pub use beside::{Checked, Tests};
 pub(super) use context::find_program;
 pub(super) use launch::executor_name;
 pub use launch::{ARGUMENT, launch_main};
@@ -70,6 +72,8 @@ impl Options {
 enum Mode {
     /// They run, and are recorded.
     Record,
+    /// Those for which the policy kills run, and are recorded; those that it lets fail do fail.
+    Spare,
     /// They are recorded, and denied as the policy says.
     Enforce,
 }
@@ -121,6 +125,14 @@ pub enum LocalError {
         /// What went wrong.
         errno: Errno,
     },
+    /// The command that tests what the unit runs does not.
+    #[error("the tests do not run: {}: {error}", program.display())]
+    Tests {
+        /// Its program.
+        program: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
     /// Somebody wants an end.
     #[error("interrupted: all processes of the replay were stopped")]
     Interrupted,
@@ -168,17 +180,40 @@ pub fn prove(unit: &Unit, repaired: &Policy, options: &Options) -> Result<Observ
     replay(unit, repaired, options, Mode::Enforce)
 }
 
+/// Run a unit under its policy while tests run, or tests in its place. What the policy would kill for is let through and
+/// recorded, so that one run finds all of it; what it lets fail does fail, and is recorded as well.
+pub fn check(
+    unit: &Unit,
+    policy: &Policy,
+    tests: Option<&Tests>,
+    options: &Options,
+) -> Result<Checked, LocalError> {
+    run(unit, policy, options, Mode::Spare, tests)
+}
+
 fn replay(unit: &Unit, policy: &Policy, options: &Options, mode: Mode) -> Result<Observation, LocalError> {
-    let kind = Kind::of(unit);
-    if !crate::unit::exec::Stage::ALL[..4].iter().any(|stage| !unit.commands(*stage).is_empty()) {
+    run(unit, policy, options, mode, None).map(|checked| checked.observation)
+}
+
+fn run(
+    unit: &Unit,
+    policy: &Policy,
+    options: &Options,
+    mode: Mode,
+    tests: Option<&Tests>,
+) -> Result<Checked, LocalError> {
+    let (kind, under) = (Kind::of(unit), tests.filter(|tests| tests.under));
+    let stages = &crate::unit::exec::Stage::ALL[..4];
+    if under.is_none() && !stages.iter().any(|stage| !unit.commands(*stage).is_empty()) {
         return Err(LocalError::NoCommand);
     }
     let policy = &policy.with_filters_only();
     let filtered =
         policy.filter.exists() || policy.architectures.is_some() || !policy.restrictions.is_empty();
-    let context = Context::of(unit, filtered)?;
+    let context =
+        if under.is_some() { Context::of_caller(unit, filtered) } else { Context::of(unit, filtered)? };
     let notifies = kind == Kind::Notify || unit.text("NotifyAccess").is_some_and(|access| access != "none");
-    let notify = notifies.then(Notify::new).transpose()?;
+    let notify = (notifies && under.is_none()).then(Notify::new).transpose()?;
     let program = bpf::compile(policy, OnDenied::Notify);
     let mut service = Service {
         unit,
@@ -188,21 +223,26 @@ fn replay(unit: &Unit, policy: &Policy, options: &Options, mode: Mode) -> Result
         supervisor: Supervisor::new(policy, mode, options, notify)?,
         family: processes::Family::gather()?,
         kind,
+        tests: tests.filter(|tests| !tests.under),
+        tested: None,
     };
     let (started, began) = (Instant::now(), now_us());
-    let (outcome, check, casualties) = service.run()?;
+    let (outcome, check, casualties) = match under {
+        Some(tests) => service.under(tests)?,
+        None => service.run()?,
+    };
     let watched = Watched { outcome, check, time: started.elapsed(), began, ended: now_us() };
-    let Service { context, mut supervisor, family, .. } = service;
+    let Service { context, mut supervisor, family, tested, .. } = service;
     drop(family); // whatever still ran is gone now, and has said its last word
     let mut observation = Observation::of(Engine::Local, watched);
     observation.notes = context.notes;
-    if kind == Kind::Dbus {
+    if kind == Kind::Dbus && under.is_none() {
         observation.notes.push("not imitated: the bus name that Type=dbus waits for".to_owned());
     }
-    observation.notes.extend(context::not_imitated(unit));
+    observation.notes.extend(context::not_imitated(unit).filter(|_| under.is_none()));
     observation.log = supervisor.log();
     observation.casualties = Some(casualties);
     observation.denials = supervisor.denials.all;
     observation.lossy = supervisor.denials.lossy;
-    Ok(observation)
+    Ok(Checked { observation, tests: tested })
 }

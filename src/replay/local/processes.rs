@@ -25,7 +25,7 @@ const KILLED_PATIENCE: Duration = Duration::from_secs(5);
 /// (`PR_SET_CHILD_SUBREAPER`), and whatever is left when this is dropped is killed. That holds for every way out.
 #[derive(Debug)]
 pub(super) struct Family {
-    /// Children that were there before, which are no business of the replay.
+    /// Children that were there before, or serve something else, which are no business of the replay.
     before: BTreeSet<i32>,
     was_subreaper: bool,
     _alone: MutexGuard<'static, ()>,
@@ -47,6 +47,11 @@ impl Family {
         let was_subreaper = prctl::get_child_subreaper().unwrap_or(false);
         prctl::set_child_subreaper(true).map_err(failed)?;
         Ok(Family { before, was_subreaper, _alone: alone })
+    }
+
+    /// A child that is no business of the replay, nor are its children while it lives.
+    pub(super) fn leave_alone(&mut self, child: Pid) {
+        self.before.insert(child.as_raw());
     }
 
     /// All processes of the replay that run.

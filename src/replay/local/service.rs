@@ -2,11 +2,11 @@
 //! type, what follows it, and the watch. systemd.service(5), src/core/service.c.
 
 use super::context::Context;
-use super::launch::{self, Failure, SECCOMP, send_spec};
+use super::launch::{self, Failure, SECCOMP, Spec, send_spec};
 use super::limits;
 use super::processes::{Family, ended};
 use super::supervisor::{Supervisor, errno};
-use super::{LocalError, Options};
+use super::{LocalError, Options, Tests};
 use crate::interrupt::GLANCE;
 use crate::replay::{Casualty, CheckResult, Checking, Exit, Outcome};
 use crate::seccomp::descriptors;
@@ -38,6 +38,10 @@ pub(super) struct Service<'a> {
     pub(super) filter: Option<Vec<(u16, u8, u8, u32)>>,
     pub(super) supervisor: Supervisor<'a>,
     pub(super) kind: Kind,
+    /// What runs beside it, for as long as which it is watched.
+    pub(super) tests: Option<&'a Tests>,
+    /// How the tests ended.
+    pub(super) tested: Option<Exit>,
 }
 
 /// `Type=`.
@@ -77,9 +81,9 @@ impl From<LocalError> for Over {
 }
 
 /// A process that was started, or that took over as the main one.
-struct Running {
-    pid: Pid,
-    ends: OwnedFd,
+pub(super) struct Running {
+    pub(super) pid: Pid,
+    pub(super) ends: OwnedFd,
     command: String,
 }
 
@@ -111,7 +115,10 @@ impl Service<'_> {
             self.context.set("MAINPID", main.pid.to_string());
         }
         self.control(Stage::StartPost)?;
-        self.watch(main, checking)
+        match self.tests {
+            Some(tests) => self.beside(main, tests),
+            None => self.watch(main, checking),
+        }
     }
 
     /// `ExecCondition=`: from 1 to 254 means that the unit shall not run, which is no failure.
@@ -229,14 +236,9 @@ impl Service<'_> {
         let mut main = main;
         loop {
             if let Some(running) = &main
-                && let Some(exit) = self.ended(running)
+                && let Some(end) = self.main_end(running)
             {
-                let command = running.command.clone();
-                let first = self.unit.commands(Stage::Start).into_iter().next();
-                let ignored = first.is_some_and(|c| c.prefixes.ignore_failure);
-                if !ignored && !self.clean(exit, true) {
-                    return Err(failed(word(exit), Some(exit), &command));
-                }
+                end?;
                 main = None;
                 // with its main process the service ends, and all the others with it
                 if !stays {
@@ -266,8 +268,17 @@ impl Service<'_> {
         }
     }
 
+    /// Whether the main process has ended, and whether well.
+    pub(super) fn main_end(&self, running: &Running) -> Option<Result<(), Over>> {
+        let exit = self.ended(running)?;
+        let first = self.unit.commands(Stage::Start).into_iter().next();
+        let ignored = first.is_some_and(|command| command.prefixes.ignore_failure);
+        let well = ignored || self.clean(exit, true);
+        Some(if well { Ok(()) } else { Err(failed(word(exit), Some(exit), &running.command)) })
+    }
+
     /// Ask all processes to end, still answering their calls; what does not listen is killed.
-    fn stop(&mut self) -> Result<(), LocalError> {
+    pub(super) fn stop(&mut self) -> Result<(), LocalError> {
         let deadline = Instant::now() + STOP_PATIENCE;
         self.family.signal(Signal::SIGTERM);
         self.family.signal(Signal::SIGCONT);
@@ -290,7 +301,7 @@ impl Service<'_> {
     }
 
     /// How a process ended; nothing when the time was up before.
-    fn wait(&mut self, running: &Running, deadline: Instant) -> Result<Option<Exit>, LocalError> {
+    pub(super) fn wait(&mut self, running: &Running, deadline: Instant) -> Result<Option<Exit>, LocalError> {
         loop {
             if let Some(exit) = self.ended(running) {
                 return Ok(Some(exit));
@@ -353,10 +364,20 @@ impl Service<'_> {
             let (program, place) = (command.program().to_owned(), command.span.location());
             return Err(LocalError::ProgramNotFound { program, place }.into());
         };
+        let (output, errors) = (self.supervisor.output()?, self.supervisor.output()?);
+        Ok(Some(self.launch(&spec, &command.text, output, errors)?))
+    }
+
+    /// Have a launcher become a program, with this as its standard output and error.
+    pub(super) fn launch(
+        &mut self,
+        spec: &Spec,
+        text: &str,
+        output: OwnedFd,
+        errors: OwnedFd,
+    ) -> Result<Running, LocalError> {
         let broken = |doing| move |e: std::io::Error| LocalError::system(doing)(errno(&e));
         let (mut control, theirs) = UnixStream::pair().map_err(broken("making a socket"))?;
-        let output = self.supervisor.output()?;
-        let errors = self.supervisor.output()?;
         #[allow(clippy::zombie_processes)] // the family buries it
         let child = std::process::Command::new(&self.options.launcher)
             .arg(launch::ARGUMENT)
@@ -368,12 +389,12 @@ impl Service<'_> {
             .map_err(|e| LocalError::Launcher { path: self.options.launcher.clone(), errno: errno(&e) })?;
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(-1));
         let ends = descriptors::open_process(pid).map_err(LocalError::system("watching a process"))?;
-        let running = Running { pid, ends, command: command.text.clone() };
+        let running = Running { pid, ends, command: text.to_owned() };
         self.supervisor.know(pid);
         let not_ours = |e: std::io::Error| self.no_launcher(errno(&e));
-        send_spec(&mut control, &spec).map_err(not_ours)?;
+        send_spec(&mut control, spec).map_err(not_ours)?;
         self.see_off(&mut control, &running, spec.filter.is_some())?;
-        Ok(Some(running))
+        Ok(running)
     }
 
     /// Talk to the launcher until it has become the program, or has failed to.

@@ -187,7 +187,7 @@ impl<'a> Supervisor<'a> {
                 );
             }
             if said.filter.denies() {
-                let effect = if self.mode == Mode::Record { Effect::Recorded } else { effect };
+                let effect = if said.is_let_through(self.mode) { Effect::Recorded } else { effect };
                 self.denials.add(call, effect, thread, waits);
                 if let Effect::Failed(_) = effect {
                     self.refuse(call, thread);
@@ -261,11 +261,18 @@ struct Said {
 }
 
 impl Said {
+    /// Whether the call may run although the filter denies it.
+    fn is_let_through(self, mode: Mode) -> bool {
+        mode == Mode::Record || (mode == Mode::Spare && self.filter == Action::Kill)
+    }
+
     /// What becomes of it: the filter is the last one that systemd installs, so that its errno counts.
     fn effect(self, mode: Mode) -> Effect {
         match (mode, self.filter, self.setting) {
             (Mode::Enforce, Action::Kill, _) => Effect::Killed,
-            (Mode::Enforce, Action::Errno(number), _) | (_, _, Some(number)) => Effect::Failed(number),
+            (Mode::Enforce | Mode::Spare, Action::Errno(number), _) | (_, _, Some(number)) => {
+                Effect::Failed(number)
+            }
             _ => Effect::Recorded,
         }
     }

@@ -12,8 +12,10 @@ use std::fmt::Write as _;
 
 /// What is wrong with a unit.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Lint {
     /// The version of this format.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: u32,
     /// The version of unitfix.
     pub unitfix: &'static str,

@@ -1,10 +1,12 @@
 //! `unitfix policy`: what a unit's settings let every call do, as one value.
 
 mod asked;
+mod change;
 mod lint;
 mod text;
 
 pub use asked::{Asked, parse_call};
+pub use change::{ChangedCall, Counts, PolicyChange};
 pub use lint::Lint;
 
 use super::{FindingRow, SCHEMA, TokenRow};
@@ -16,8 +18,10 @@ use serde::Serialize;
 
 /// The effective policy of a unit.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Policy"))]
 pub struct PolicyPage {
     /// The version of this format.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: u32,
     /// The version of unitfix.
     pub unitfix: &'static str,
@@ -53,6 +57,7 @@ pub struct PolicyPage {
 
 /// Calls that one token of the filter forbids.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Forbidden"))]
 pub struct ForbiddenRow {
     /// What becomes of them.
     pub action: String,
@@ -70,6 +75,7 @@ pub struct ForbiddenRow {
 
 /// The architectures that are let in.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Architectures"))]
 pub struct ArchitecturesRow {
     /// In systemd's words.
     pub admitted: Vec<Arch>,
@@ -81,6 +87,7 @@ pub struct ArchitecturesRow {
 
 /// Another setting that installs a seccomp filter.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Restriction"))]
 pub struct RestrictionRow {
     /// The setting.
     pub setting: &'static str,
@@ -96,6 +103,7 @@ pub struct RestrictionRow {
 
 /// Calls that are logged.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Logged"))]
 pub struct LoggedRow {
     /// How many of the native architecture.
     pub calls: usize,
@@ -105,6 +113,7 @@ pub struct LoggedRow {
 
 /// What becomes of one call.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CallAnswer"))]
 pub struct CallRow {
     /// Its name, or `number N`.
     pub call: String,
@@ -122,6 +131,7 @@ pub struct CallRow {
 
 /// One thing that can become of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Answer"))]
 pub struct CaseRow {
     /// `allow`, `log`, `errno` or `kill`.
     pub action: &'static str,

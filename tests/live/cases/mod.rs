@@ -18,7 +18,9 @@ mod killed;
 mod ladder;
 mod lasting;
 mod lint;
+mod manual;
 mod minimum;
+mod naming;
 mod notified;
 mod other_causes;
 mod own_policy;
@@ -96,6 +98,7 @@ pub fn all() -> Vec<Case> {
         denials::CASES,
         other_causes::CASES,
         prompts::CASES,
+        naming::CASES,
         refused::CASES,
         apply_errors::CASES,
         floods::CASES,
@@ -111,6 +114,7 @@ pub fn all() -> Vec<Case> {
         scanning::CASES,
         patch::CASES,
         lint::CASES,
+        manual::CASES,
         installed_filters::CASES,
         real_calls::CASES,
         shown::CASES,
