@@ -76,7 +76,8 @@ fn installed(bed: &Bed) {
     install(bed);
     let new: BTreeSet<String> = files(bed).difference(&before).cloned().collect();
     let paths: Vec<&str> = new.iter().filter_map(|line| line.split(' ').next()).collect();
-    for path in ["/usr/bin/unitfix", TEMPLATE, "/usr/share/man/man1/unitfix.1.gz"] {
+    let completion = "/usr/share/bash-completion/completions/unitfix";
+    for path in ["/usr/bin/unitfix", TEMPLATE, "/usr/share/man/man1/unitfix.1.gz", completion] {
         assert!(paths.contains(&path), "{path} is not in {paths:#?}");
     }
     // all of it is the package's
