@@ -68,7 +68,13 @@ fn all_packages_are_of_one_version() {
         text("Cargo.toml").lines().find_map(|l| l.strip_prefix("rust-version = \"").map(str::to_owned));
     let needs = format!("BuildRequires:  cargo >= {}\n", toolchain.unwrap().trim_end_matches('"'));
     assert!(text("packaging/rpm/unitfix.spec").contains(&needs), "{needs}");
-    assert!(text("packaging/deb/copyright").contains(text("LICENSE-MIT").lines().nth(2).unwrap()));
+    let licence = text("LICENSE-MIT");
+    let holder = licence.lines().find_map(|line| line.strip_prefix("Copyright (c) ")).unwrap();
+    assert!(text("packaging/deb/copyright").contains(&format!("\nCopyright: {holder}\n")), "{holder}");
+    assert!(
+        text("Cargo.toml").contains(&format!("\ncopyright = \"{}\"\n", holder.replacen(' ', ", ", 1))),
+        "{holder}"
+    );
 }
 
 #[test]
@@ -97,6 +103,10 @@ fn everything_is_installed() {
         "/usr/share/doc/unitfix/examples/report.service".to_owned(),
     ];
     for manual in names("man") {
+        if manual.ends_with(".json") {
+            expected.push(format!("/usr/share/doc/unitfix/{manual}"));
+            continue;
+        }
         let section = manual.rsplit('.').next().unwrap().to_owned();
         expected.push(format!("/usr/share/man/man{section}/{manual}"));
     }
@@ -158,7 +168,7 @@ fn the_deb_has_the_same() {
     assert_eq!(listed, expected);
 }
 
-/// A folder with what a build leaves: the sources, and a program that is there already.
+/// A folder with what a build leaves: the sources, and something in the place of the program, which is not looked into.
 fn built() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let sources = folder.path().join(format!("unitfix-{VERSION}"));
@@ -172,8 +182,13 @@ fn built() -> tempfile::TempDir {
         fs::copy(top().join(name), sources.join(name)).unwrap();
     }
     fs::create_dir_all(sources.join("target/release")).unwrap();
-    fs::copy(PROGRAM, sources.join("target/release/unitfix")).unwrap();
+    write_program(&sources.join("target/release/unitfix"), "#!/bin/sh\n");
     folder
+}
+
+fn write_program(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// makepkg(8) itself is Arch's; this is what it does with package().
@@ -213,8 +228,7 @@ fn the_spec_packages_the_same() {
         .arg(folder.path())
         .arg(format!("unitfix-{VERSION}")));
     fs::create_dir(cargo.parent().unwrap()).unwrap();
-    fs::write(&cargo, "#!/bin/sh\n[ -x target/release/unitfix ]\n").unwrap();
-    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&cargo, "#!/bin/sh\n[ -x target/release/unitfix ]\n");
     let path = format!("{}:{}", cargo.parent().unwrap().display(), std::env::var("PATH").unwrap());
     let define = |name: &str, value: &str| [String::from("--define"), format!("{name} {value}")];
     let top_of_rpm = folder.path().to_str().unwrap();

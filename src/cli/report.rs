@@ -1,7 +1,8 @@
 //! `unitfix report`.
 
-use super::{OBSERVE, Place, Repair};
+use super::{OBSERVE, Place, Repair, complete};
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
 /// Reporting to the journal.
 #[derive(Debug, Args)]
@@ -12,6 +13,7 @@ Exit status: 0 reported, or nothing to report; 2 usage, or no such unit; 3 there
 is nothing to judge; 5 this system cannot do it. See also unitfix(1).")]
 pub struct ReportOptions {
     /// The service
+    #[arg(add = ArgValueCompleter::new(complete::units))]
     pub unit: String,
 }
 
