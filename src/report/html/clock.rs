@@ -1,21 +1,21 @@
 //! Times of a page. Whoever reads it may do so on another day and elsewhere, so dates and the zone are always said.
 
 use super::Pages;
-use jiff::{Timestamp, Zoned};
+use jiff::{Timestamp, ZonedDateTime};
 use maud::{Markup, html};
 
 /// What ends within so many microseconds has happened at one time.
 const AT_ONCE_US: u64 = 2_000_000;
 
 impl Pages<'_> {
-    fn zoned(&self, microseconds: u64) -> Option<Zoned> {
+    fn zoned(&self, microseconds: u64) -> Option<ZonedDateTime> {
         let time = Timestamp::from_microsecond(i64::try_from(microseconds).ok()?).ok()?;
         Some(time.to_zoned_datetime(self.zone.clone()))
     }
 
     fn shown(&self, microseconds: u64, format: &str) -> Markup {
         let Some(time) = self.zoned(microseconds) else { return html! { "an unknown time" } };
-        let exact = Timestamp::strftime(&time.timestamp(), "%Y-%m-%d %H:%M:%SZ").to_string();
+        let exact = time.timestamp().strftime("%Y-%m-%d %H:%M:%SZ").to_string();
         html! { time datetime=(exact) { (time.strftime(format).to_string()) } }
     }
 
