@@ -28,7 +28,7 @@ const OBSERVE: u32 = 10;
     max_term_width = 80
 )]
 #[command(after_help = "unitfix finds forbidden calls and the lines that forbid them, and proposes the\n\
-smallest change as a drop-in. Nothing is restarted or written without a yes.\n\n\
+smallest change as a drop-in. Nothing is restarted or written without a yes.\n\
 Exit status: 0 nothing to repair, or repaired; 1 proposed; 2 usage; 3 no repair\n\
 can be offered; 4 rolled back; 5 this system cannot do it. See also unitfix(1).")]
 pub struct Cli {
