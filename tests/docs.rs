@@ -304,6 +304,38 @@ fn the_readme_example_does_what_is_shown() {
     assert!(!drop_in.parent().unwrap().exists());
 }
 
+/// From the denied call to the proof; and the page is never written over something else.
+#[test]
+fn the_readme_example_makes_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = text("examples/report.service");
+    fs::write(folder.path().join("report.service"), &unit).unwrap();
+    let run = |page: &str| unitfix(folder.path(), &["./report.service", "--apply", "--yes", "--html", page]);
+
+    let output = run("report.service");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("no page of unitfix's, which is not replaced; nothing was done"), "{said}");
+    assert_eq!(fs::read_to_string(folder.path().join("report.service")).unwrap(), unit);
+
+    let output = run("page.html");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = fs::read_to_string(folder.path().join("page.html")).unwrap();
+    for part in [
+        "<h1>./report.service</h1>",
+        "SystemCallFilter=~@privileged <mark class=\"mark\">@resources</mark>",
+        "<strong>Run with every call let through</strong>: 1 call denied, nothing lost; finished successfully",
+        "<strong>Tried</strong>: to let setpriority fail with EPERM: it works",
+        "<strong>Written</strong>: ",
+        "<span class=\"add\">+SystemCallFilter=~setpriority:EPERM\n</span>",
+        "A run in which setpriority failed: finished successfully, and nothing ended badly.",
+        "1 call gets another answer; all others get the same as before.",
+        "unitfix revert ./report.service",
+    ] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+}
+
 #[test]
 fn the_readme_shows_what_the_program_says() {
     transcript("explain");

@@ -79,7 +79,7 @@ pub struct Repair {
     /// Also read kernel records from FILE (-: stdin)
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Also write the report to FILE, as a page for browsers
+    /// Also write the report as a page for browsers
     #[arg(long, value_name = "FILE", requires = "unit")]
     pub html: Option<PathBuf>,
     /// Where the system is

@@ -38,7 +38,7 @@ pub struct Scan {
     /// Only until TIME
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub until: Option<String>,
-    /// Also write what is found to FILE, as a page for browsers
+    /// Also write what is found as a page for browsers
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Where the system is

@@ -47,7 +47,7 @@ pub struct Watch {
     /// Print what happens as JSON, one object a line
     #[arg(long)]
     pub json: bool,
-    /// Also write the report to FILE, as a page for browsers
+    /// Also write the report as a page for browsers
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Refused with words that help

@@ -2,7 +2,7 @@
 
 use super::super::repair::{CandidateRow, RepairRow, SUSPICION};
 use super::palette::Shade;
-use super::{Pages, chip, folded, lines, sentence, table_box};
+use super::{Pages, chip, folded, lines, sentence, stacked};
 use crate::plan::Proof;
 use crate::report::Report;
 use crate::rules::Power;
@@ -68,7 +68,7 @@ impl Pages<'_> {
             return None;
         }
         Some(html! {
-            dl {
+            dl.told {
                 @if let Some(replay) = replay {
                     dt { strong { "Run with every call let through" } }
                     dd {
@@ -107,29 +107,27 @@ impl Pages<'_> {
         if row.others.is_empty() {
             return None;
         }
-        let table = html! {
-            table {
-                thead { tr {
-                    th scope="col" { "Kind" }
-                    th.number scope="col" { "Calls" }
-                    th scope="col" { "Gives away" }
-                    th scope="col" { "Proof" }
-                    th scope="col" { "Change" }
-                } }
-                tbody { @for other in &row.others {
-                    tr {
-                        th scope="row" { (other.kind.name()) }
-                        td.number { "+" (other.opens.len()) }
-                        td { @if other.high_risk.is_empty() { (other.gives_away()) } @else { span.chip.high { "high risk" } } }
-                        td.nowrap { (other.proof_word()) }
-                        td.words { (other.deed) }
+        let shown = html! {
+            @for other in &row.others {
+                tr role="row" {
+                    th scope="row" role="rowheader" { (other.kind.name()) }
+                    td role="cell" data-label="Calls:" { "+" (other.opens.len()) }
+                    td role="cell" data-label="Gives away:" {
+                        @if other.high_risk.is_empty() {
+                            (other.gives_away())
+                        } @else {
+                            span.chip.high { "high risk" }
+                        }
                     }
-                } }
+                    td role="cell" data-label="Proof:" { (other.proof_word()) }
+                    td.words role="cell" { (other.deed) }
+                }
             }
         };
+        let heads = ["Kind", "Calls", "Gives away", "Proof", "Change"];
         Some(html! {
             p { "Each can be asked for with " code { "--prefer" } " and its kind." }
-            (table_box("Other changes that are possible", "", &table))
+            (stacked("Other changes that are possible", &heads, &shown))
         })
     }
 }

@@ -15,7 +15,7 @@ impl Pages<'_> {
 
     fn shown(&self, microseconds: u64, format: &str) -> Markup {
         let Some(time) = self.zoned(microseconds) else { return html! { "an unknown time" } };
-        let exact = Timestamp::strftime(&time.timestamp(), "%Y-%m-%d %H:%M:%SZ").to_string();
+        let exact = time.timestamp().strftime("%Y-%m-%d %H:%M:%SZ").to_string();
         html! { time datetime=(exact) { (time.strftime(format).to_string()) } }
     }
 

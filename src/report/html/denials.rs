@@ -2,7 +2,7 @@
 
 use super::super::people::who;
 use super::matrix::{Row, call_of, sign};
-use super::{Pages, chip, folded, lines, table_box};
+use super::{Pages, chip, folded, lines, stacked};
 use crate::report::DenialRow;
 use maud::{Markup, html};
 use std::collections::BTreeSet;
@@ -21,39 +21,30 @@ impl Pages<'_> {
 
     /// A row for each program and call.
     pub(super) fn table(&self, rows: &[DenialRow]) -> Markup {
-        let table = html! {
-            table {
-                thead { tr {
-                    th scope="col" { "What became of it" }
-                    th scope="col" { "Program" }
-                    th scope="col" { "Call" }
-                    th.number scope="col" { "Times" }
-                    th scope="col" { "When" }
-                } }
-                tbody { @for row in rows { (self.row(row)) } }
-            }
-        };
+        let shown = html! { @for row in rows { (self.row(row)) } };
+        let heads = ["What became of it", "Program", "Call", "Times", "When"];
+        let table = stacked("Denied calls", &heads, &shown);
         let summary = super::counted(rows.len(), "denied call", "denied calls");
-        folded(rows.len() > AT_A_GLANCE, &summary, &table_box("Denied calls", "", &table))
+        folded(rows.len() > AT_A_GLANCE, &summary, &table)
     }
 
     fn row(&self, row: &DenialRow) -> Markup {
         html! {
-            tr {
-                td.nowrap { span.sign.bad-word { (sign(row.effect)) (row.effect) } }
-                td {
+            tr role="row" {
+                td.nowrap role="cell" { span.sign.bad-word { (sign(row.effect)) (row.effect) } }
+                td role="cell" {
                     (who(row))
                     @if let Some(exe) = &row.exe { br; code.muted { (exe) } }
                     @if let Some(stack) = row.stack.short() { br; span.muted.small { "called by " code { (stack) } } }
                     @if let Some(package) = &row.package { br; span.muted.small { "from " (package.words) } }
                 }
-                td.words {
+                td.words role="cell" {
                     code { (call_of(row)) } " " (chip(self.shade(&row.call)))
                     @if !row.arguments.is_empty() { br; code.muted { (row.call) "(" (row.arguments.join(", ")) ")" } }
                     br; span.muted.small { "lets a program " (self.lets(&row.call)) }
                 }
-                td.number { (row.count) }
-                td { (self.span(row.first, row.last)) }
+                td role="cell" data-label="Times:" { (row.count) }
+                td role="cell" { (self.span(row.first, row.last)) }
             }
         }
     }

@@ -141,6 +141,19 @@ fn table_box(label: &str, class: &str, table: &Markup) -> Markup {
     html! { div.{"box " (class)} role="region" aria-label=(label) tabindex="0" { (table) } }
 }
 
+/// A table of texts, whose rows stand among each other where there is little room: what it is has to be said then.
+fn stacked(label: &str, heads: &[&str], rows: &Markup) -> Markup {
+    let table = html! {
+        table role="table" {
+            thead role="rowgroup" {
+                tr role="row" { @for head in heads { th scope="col" role="columnheader" { (head) } } }
+            }
+            tbody role="rowgroup" { (rows) }
+        }
+    };
+    table_box(label, "stack", &table)
+}
+
 /// How risky, as a word on its colour.
 fn chip(shade: Shade) -> Markup {
     html! { span.{"chip " (shade.class())} { (shade.word()) } }

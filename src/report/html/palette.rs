@@ -1,8 +1,7 @@
 //! The colours of pages, light and dark. Each text that is shown on each ground is read at a contrast of 4.5 and more
 //! (WCAG 2.2, 1.4.3); a test computes it.
 
-use crate::rules::Risk;
-use crate::rules::Tier;
+use crate::rules::{Risk, Tier};
 use std::fmt::Write as _;
 
 /// A colour: its name in the style sheet, and its value on light and on dark ground.

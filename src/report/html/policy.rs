@@ -1,6 +1,6 @@
 //! The policy of the unit before and after the repair.
 
-use super::{Pages, chip, counted, folded, lines, table_box};
+use super::{Pages, chip, counted, folded, lines, stacked};
 use crate::report::{ChangedCall, Counts, PolicyChange};
 use crate::syscalls::Arch;
 use maud::{Markup, html};
@@ -39,34 +39,28 @@ impl Pages<'_> {
     }
 
     fn changed(&self, rows: &[ChangedCall]) -> Markup {
-        let table = html! {
-            table {
-                thead { tr {
-                    th scope="col" { "Call" }
-                    th scope="col" { "Group" }
-                    th scope="col" { "Risk" }
-                    th scope="col" { "Before" }
-                    th scope="col" { "After" }
-                } }
-                tbody {
-                    @for row in rows {
-                        tr {
-                            th scope="row" {
-                                code { (row.call) }
-                                @if row.architectures.len() > 1 || row.architectures.first() != Some(&Arch::native()) {
-                                    br; span.muted.small { "on " (crate::plan::list(row.architectures.iter().map(ToString::to_string))) }
-                                }
+        let shown = html! {
+            @for row in rows {
+                tr role="row" {
+                    th scope="row" role="rowheader" {
+                        code { (row.call) }
+                        @if row.architectures != [Arch::native()] {
+                            br;
+                            span.muted.small {
+                                "on " (crate::plan::list(row.architectures.iter().map(ToString::to_string)))
                             }
-                            td { @if let Some(group) = &row.group { code { (group) } } @else { "none" } }
-                            td { (chip(self.shade(&row.call))) }
-                            td { (answers(&row.before)) }
-                            td { (answers(&row.after)) }
                         }
                     }
+                    td role="cell" data-label="Group:" {
+                        @if let Some(group) = &row.group { code { (group) } } @else { "none" }
+                    }
+                    td role="cell" { (chip(self.shade(&row.call))) }
+                    td role="cell" data-label="Before:" { (answers(&row.before)) }
+                    td role="cell" data-label="After:" { (answers(&row.after)) }
                 }
             }
         };
-        table_box("Calls that get another answer", "", &table)
+        stacked("Calls that get another answer", &["Call", "Group", "Risk", "Before", "After"], &shown)
     }
 }
 
