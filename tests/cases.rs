@@ -113,8 +113,8 @@ fn run(case: &Path, more: &[&str]) -> Expected {
         if let Entry::File(bytes) = entry {
             *bytes = neutral(bytes).into_bytes();
             let file = copy.path().join("root").join(path);
-            let mode = fs::symlink_metadata(&file).map_or(0o644, |meta| meta.permissions().mode() & 0o7777);
-            assert_eq!(mode, 0o644, "mode of {}", path.display());
+            let bits = fs::symlink_metadata(&file).map_or(0o644, |meta| meta.permissions().mode() & 0o7777);
+            assert_eq!(bits, 0o644, "mode of {}", path.display());
         }
     }
     Expected {

@@ -103,7 +103,7 @@ fn everything_is_installed() {
         "/usr/share/doc/unitfix/examples/report.service".to_owned(),
     ];
     for manual in names("man") {
-        if manual.ends_with(".json") {
+        if Path::new(&manual).extension().is_some_and(|kind| kind == "json") {
             expected.push(format!("/usr/share/doc/unitfix/{manual}"));
             continue;
         }

@@ -95,7 +95,9 @@ pub fn enabled_instances(root: &Root, prefix: &str, version: u32) -> Vec<String>
     for folder in directories(version) {
         let names = root.list(folder).unwrap_or_default();
         let wanting = names.iter().filter_map(|name| name.to_str());
-        for name in wanting.filter(|name| name.ends_with(".wants") || name.ends_with(".requires")) {
+        let wants =
+            |name: &&str| name.rsplit_once('.').is_some_and(|(_, kind)| matches!(kind, "wants" | "requires"));
+        for name in wanting.filter(wants) {
             let links = root.list(&folder.join(name)).unwrap_or_default();
             let links = links.into_iter().filter_map(|link| UnitName::parse(link.to_str()?).ok());
             found.extend(links.filter(|link| link.instance().is_some() && link.prefix() == prefix));

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const PROMPT: &str = "what now> ";
 
 /// What is typed, and the words that it becomes.
@@ -83,7 +83,10 @@ impl Shell {
         let (sender, printed) = channel();
         let stdout = child.stdout.take().unwrap();
         std::thread::spawn(move || {
-            stdout.bytes().map_while(Result::ok).try_for_each(|byte| sender.send(byte))
+            std::io::BufReader::new(stdout)
+                .bytes()
+                .map_while(Result::ok)
+                .try_for_each(|byte| sender.send(byte))
         });
         let mut shell = Shell { child, printed, text: String::new() };
         shell.expect(PROMPT);

@@ -40,6 +40,7 @@ const SPEC_MAX: u64 = 64 * 1024 * 1024;
 
 /// All that a command needs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(super) struct Spec {
     pub(super) path: String,
     pub(super) arguments: Vec<String>,

@@ -18,7 +18,7 @@ impl Pages<'_> {
         html! {
             @if let Some(row) = &report.repair {
                 p.lead { strong { (sentence(&row.proposed.words)) "." } }
-                (self.powers(&row.proposed))
+                (Self::powers(&row.proposed))
                 (looks(row))
                 (notes(row))
             }
@@ -30,7 +30,7 @@ impl Pages<'_> {
     }
 
     /// What it gives away, the riskiest first.
-    fn powers(&self, row: &CandidateRow) -> Markup {
+    fn powers(row: &CandidateRow) -> Markup {
         let mut adding: Vec<&Power> = row.opens.iter().filter(|power| power.adds.is_some()).collect();
         adding.sort_by_key(|power| Reverse(Shade::from(&power.risk)));
         let free: Vec<&Power> = row.opens.iter().filter(|power| power.adds.is_none()).collect();
@@ -60,7 +60,7 @@ impl Pages<'_> {
     }
 
     /// What was seen.
-    pub(super) fn proof(&self, report: &Report) -> Option<Markup> {
+    pub(super) fn proof(report: &Report) -> Option<Markup> {
         let proof = report.repair.as_ref().map(|row| &row.proposed.proof);
         let refuted = report.repair.as_ref().map(|row| row.refuted.as_slice()).unwrap_or_default();
         let replay = report.replay.as_ref();
@@ -103,7 +103,7 @@ impl Pages<'_> {
     }
 
     /// The other changes that are possible.
-    pub(super) fn others(&self, row: &RepairRow) -> Option<Markup> {
+    pub(super) fn others(row: &RepairRow) -> Option<Markup> {
         if row.others.is_empty() {
             return None;
         }

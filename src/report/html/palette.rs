@@ -108,7 +108,7 @@ impl From<&Risk> for Shade {
 pub(super) fn properties() -> String {
     let set = |dark: bool| {
         let values = COLOURS.iter().map(|(name, light, on_dark)| (name, if dark { on_dark } else { light }));
-        values.map(|(name, value)| format!("--{name}:{value};")).collect::<String>()
+        values.fold(String::new(), |text, (name, value)| format!("{text}--{name}:{value};"))
     };
     let mut out = format!(
         ":root{{color-scheme:light dark;{}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{}}}}}\n",

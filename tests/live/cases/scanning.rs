@@ -81,7 +81,7 @@ fn printed_by_journalctl(bed: &Bed) {
         let pipe = format!("journalctl -b --no-pager -o {output} | /run/ut/unitfix scan --json");
         let scanned = bed.exec(&["sh", "-c", &pipe]);
         assert_eq!(scanned.status, 1, "{scanned:?}");
-        assert_eq!(crate::schema::check(&["scan"], &scanned.stdout), 1);
+        assert_eq!(schema::check(&["scan"], &scanned.stdout), 1);
         let report = json(&scanned.stdout);
         assert_eq!(row(&report, "printed.service")["killed"], records, "{output}: {report:#}");
     }
