@@ -14,7 +14,7 @@ const AT_A_GLANCE: usize = 12;
 
 impl Pages<'_> {
     /// What is changed.
-    pub(super) fn repair(&self, report: &Report) -> Markup {
+    pub(super) fn repair(report: &Report) -> Markup {
         html! {
             @if let Some(row) = &report.repair {
                 p.lead { strong { (sentence(&row.proposed.words)) "." } }

@@ -23,14 +23,14 @@ impl Pages<'_> {
         };
         let compared = report.policy.as_ref().is_some_and(|change| change.after.is_some());
         let changed = report.repair.is_some() || report.patch.is_some() || report.diff.is_some();
-        add("repair", "The repair", changed.then(|| self.repair(report)));
+        add("repair", "The repair", changed.then(|| Self::repair(report)));
         add("proof", "Proof", Self::proof(report));
         add(
             "policy",
             if compared { "Policy before and after" } else { "Policy" },
             report.policy.as_ref().map(|change| self.policy(change)),
         );
-        add("others", "Also possible", report.repair.as_ref().and_then(|row| Self::others(row)));
+        add("others", "Also possible", report.repair.as_ref().and_then(Self::others));
         add("findings", "Findings", findings(&report.findings));
         let systemd = report.policy.as_ref().map(|change| change.systemd);
         let made = html! {
