@@ -1,6 +1,7 @@
 //! The choice: the candidates are shown, and somebody says which of them is written, if any.
 
 use crate::change::{Answer, Approval, Diff, Reply, Yes};
+use crate::cli::as_root;
 use crate::ending::Ending;
 use crate::evidence::Untrusted;
 use crate::explain;
@@ -41,6 +42,9 @@ pub(crate) fn choose(
         let Some((candidate, drop_in)) = table.current(plan) else {
             return Ok(Err(Ending::NoRepair("No repair can be offered.".to_owned())));
         };
+        if subject.needs_root() {
+            return left_to_root(desk).map(Err);
+        }
         if let Some(ending) = refuse(&candidate, desk) {
             return Ok(Err(ending));
         }
@@ -63,6 +67,22 @@ pub(crate) fn choose(
             Reply::Key('e') => table.edit(plan, desk)?,
             Reply::Key(_) => explain_calls(subject, plan, &keys(plan), desk),
         }
+    }
+}
+
+/// Somebody who is not root has seen what there is to see without being it.
+fn left_to_root(desk: &Desk) -> Result<Ending, Failure> {
+    let command = as_root();
+    match (desk.options.no_replay, desk.options.apply) {
+        (true, false) => {
+            Ok(Ending::Proposed(format!("Nothing was changed. To write it, as root: {command} --apply")))
+        }
+        (true, true) => {
+            Err(Failure::System(format!("nothing was changed, because writing it needs root: {command}")))
+        }
+        (false, _) => Err(Failure::System(format!(
+            "nothing was changed, because a replay and writing the repair need root: {command}"
+        ))),
     }
 }
 

@@ -89,13 +89,13 @@ pub(crate) fn no_repair(
                  shows it"
                     .to_owned(),
             ),
-            (_, true) => other_cause(evidence, observation),
-            (_, false) => nothing_denied(evidence, observation, needs),
+            (_, true) => other_cause(subject, evidence, observation),
+            (_, false) => nothing_denied(subject, evidence, observation, needs),
         });
     }
     if observation.is_some_and(|o| !o.works()) {
         let more = crate::plan::list(&needs.calls);
-        let cause = other_cause(evidence, observation);
+        let cause = other_cause(subject, evidence, observation);
         let (first, log) = cause.words().split_once('\n').unwrap_or((cause.words(), ""));
         let log = if log.is_empty() { String::new() } else { format!("\n{log}") };
         return Some(Ending::NoRepair(format!("{first}. Denied calls ({more}) are not what ends it{log}")));
@@ -114,7 +114,20 @@ fn soft_and_healthy(
     (works && !seen(evidence, observation).any(kills)).then(Ending::works_all_the_same)
 }
 
-fn nothing_denied(evidence: &Evidence, observation: Option<&Observation>, needs: &Needs) -> Ending {
+/// Where to look further for what ends a unit: in its log, where a manager keeps one.
+fn look_further(subject: &dyn Subject) -> String {
+    subject
+        .standing()
+        .map(|_| format!("`journalctl -u {}` shows what it said", subject.label()))
+        .unwrap_or_default()
+}
+
+fn nothing_denied(
+    subject: &dyn Subject,
+    evidence: &Evidence,
+    observation: Option<&Observation>,
+    needs: &Needs,
+) -> Ending {
     match (evidence.works(), observation) {
         (Some(true), _) if evidence.sigsys => Ending::NoRepair(
             "A process of it was killed for a forbidden call, and nothing showed which: --observe watches longer"
@@ -128,11 +141,12 @@ fn nothing_denied(evidence: &Evidence, observation: Option<&Observation>, needs:
             let words = "Nothing to repair, as far as the logs know: no denied call of it is on record";
             Ending::NothingToDo(words.to_owned())
         }
-        (Some(false), _) => Ending::NoRepair(
-            "It failed before, and worked in the replay without any denied call: the system call filter is not the \
-             cause"
-                .to_owned(),
-        ),
+        (Some(false), _) => {
+            let cause = "It failed before, and worked in the replay without any denied call: the system call filter is \
+                         not the cause";
+            let further = look_further(subject);
+            Ending::NoRepair(if further.is_empty() { cause.to_owned() } else { format!("{cause}. {further}") })
+        }
         (_, Some(replayed)) if !replayed.denials.is_empty() => {
             let words = "Nothing to repair: calls of it are refused, and it works all the same";
             Ending::NothingToDo(words.to_owned())
@@ -141,7 +155,7 @@ fn nothing_denied(evidence: &Evidence, observation: Option<&Observation>, needs:
     }
 }
 
-fn other_cause(evidence: &Evidence, observation: Option<&Observation>) -> Ending {
+fn other_cause(subject: &dyn Subject, evidence: &Evidence, observation: Option<&Observation>) -> Ending {
     let outcome = observation.map(|o| &o.outcome).or(evidence.outcome.as_ref());
     let check = observation.map_or(evidence.check.as_ref(), |o| o.check.as_ref()).filter(|c| !c.passed());
     let what = match (outcome, check) {
@@ -160,6 +174,10 @@ fn other_cause(evidence: &Evidence, observation: Option<&Observation>) -> Ending
     };
     for line in observation.into_iter().flat_map(|o| &o.log) {
         let _ = write!(words, "\n  | {line}");
+    }
+    let further = look_further(subject);
+    if !further.is_empty() {
+        let _ = write!(words, "\n{further}");
     }
     Ending::NoRepair(words)
 }

@@ -10,6 +10,7 @@ use crate::policy::{Action, Policy};
 use crate::recipe::Desk;
 use crate::replay::Observation;
 use crate::report::output;
+use crate::report::progress::announce;
 use crate::subject::{Bench, Evidence, Failure, Subject, Verdict};
 use crate::syscalls::Call;
 use std::collections::BTreeSet;
@@ -122,12 +123,12 @@ fn step(
     progress: &str,
 ) -> Result<Shown<String>, Failure> {
     let with = if allowed.is_empty() { "nothing".to_owned() } else { list(allowed) };
-    output::message(&format!("  {progress}: allowing {with} ... "));
     let drop_in = tried(subject, &Amendment { allow: allowed.clone(), ..needs.beside_calls() });
     let policy = subject.amended(&drop_in);
-    let observation = bench.run(&drop_in, &replayed.observation.denials).inspect_err(|_| {
-        output::message("broken off.\n");
-    })?;
+    let announced = announce(&format!("  {progress}: allowing {with}"), Some(subject.observe_time()));
+    let observation = bench.run(&drop_in, &replayed.observation.denials);
+    drop(announced);
+    let observation = observation.inspect_err(|_| output::message("broken off.\n"))?;
     let works = works(&observation, &policy);
     let suspects = if works { Vec::new() } else { suspects(&observation, &policy, allowed) };
     output::message(&match (works, suspects.first()) {
@@ -251,12 +252,11 @@ impl Prover<'_> {
             }
         };
         let doing = format!("to see whether it is enough to {}", candidate.deed());
-        say(&format!("\n{} ... ", self.subject.trial_notice(&doing)));
-        let broken_off = |_: &Failure| say("broken off.\n");
-        let mut bench = self.subject.bench(self.replayed.approval.as_ref()).inspect_err(broken_off)?;
-        let seen = &self.replayed.observation.denials;
-        let observation = bench.run(drop_in, seen).inspect_err(broken_off)?;
-        bench.close().inspect_err(broken_off)?;
+        let notice = format!("\n{}", self.subject.trial_notice(&doing));
+        let announced = soft.then(|| announce(&notice, Some(self.subject.observe_time())));
+        let observation = self.run(drop_in);
+        drop(announced);
+        let observation = observation.inspect_err(|_| say("broken off.\n"))?;
         let policy = self.subject.amended(drop_in);
         let mut suspects = suspects(&observation, &policy, &candidate.amendment.allow).into_iter();
         candidate.proof = self.judge(candidate, &policy, observation);
@@ -268,6 +268,14 @@ impl Prover<'_> {
         });
         let culprit = suspects.next().filter(|call| candidate.amendment.soften.contains_key(call));
         Ok(culprit.filter(|_| matches!(candidate.proof, Proof::Refuted(_))))
+    }
+
+    /// One run under a drop-in, after which everything is as it was.
+    fn run(&self, drop_in: &DropIn) -> Result<Observation, Failure> {
+        let mut bench = self.subject.bench(self.replayed.approval.as_ref())?;
+        let observation = bench.run(drop_in, &self.replayed.observation.denials)?;
+        bench.close()?;
+        Ok(observation)
     }
 
     fn judge(&self, candidate: &Candidate, policy: &Policy, observation: Observation) -> Proof {

@@ -10,6 +10,7 @@ use crate::plan::{Amendment, Ground, Needs, Plan, Prefer};
 use crate::proving::{Replayed, only_what_is_needed, settle};
 use crate::replay::Observation;
 use crate::replay::session::now_us;
+use crate::report::progress::{Working, announce};
 use crate::report::{DenialRow, FindingRow, People, ReplayRow, Report, output};
 use crate::root::Root;
 use crate::rules::Rules;
@@ -46,7 +47,7 @@ impl Desk {
 
 /// Repair a subject.
 pub fn repair(subject: &dyn Subject, desk: &mut Desk) -> Result<Ending, Failure> {
-    let evidence = subject.evidence()?;
+    let evidence = read_logs(subject)?;
     show_diagnosis(subject, &evidence, desk);
 
     let replayed = match may_replay(subject, &evidence, desk)? {
@@ -64,7 +65,7 @@ pub fn repair(subject: &dyn Subject, desk: &mut Desk) -> Result<Ending, Failure>
 /// Watch a unit over a working period, in the place of a replay of a few seconds, and repair it.
 pub fn watch(unit: &mut ManagedUnit, period: &Period, desk: &mut Desk) -> Result<Ending, Failure> {
     unit.can_be_watched()?;
-    let evidence = unit.evidence()?;
+    let evidence = read_logs(unit)?;
     show_diagnosis(unit, &evidence, desk);
 
     let approval = match may_watch(unit, period, desk) {
@@ -75,6 +76,12 @@ pub fn watch(unit: &mut ManagedUnit, period: &Period, desk: &mut Desk) -> Result
     let replayed = Replayed { observation, approval: Some(approval) };
 
     finish(unit, propose(unit, &evidence, Some(&replayed), desk))
+}
+
+/// What the logs say of a subject. Of a large journal that takes a while.
+fn read_logs(subject: &dyn Subject) -> Result<Evidence, Failure> {
+    let _working = Working::on("Reading the logs ...", None);
+    subject.evidence()
 }
 
 /// Leave a subject as it was found, unless it is repaired.
@@ -143,7 +150,12 @@ fn propose(
         return Err(Failure::System(error.to_string()));
     }
 
-    let verdict = subject.put_in_force(&candidate, &drop_in);
+    let verdict = {
+        let doing = format!("Restarting {} and watching it ...", subject.label());
+        // where nothing runs, it is only written
+        let _working = subject.standing().map(|_| Working::on(doing, Some(subject.observe_time())));
+        subject.put_in_force(&candidate, &drop_in)
+    };
     conclude(subject, verdict, &diff, receipt, former.as_ref(), desk)
 }
 
@@ -174,6 +186,7 @@ fn conclude(
         }
     }
     // the receipt last: until then, the next run would have to finish this
+    let _working = Working::on(format!("Taking it back from {} ...", subject.label()), None);
     let undone = change::undo(&subject.root(), diff)
         .map_err(|e| Failure::System(format!("THE REPAIR COULD NOT BE TAKEN BACK: {e}")))
         .and_then(|()| subject.put_back().map_err(|error| half_way(&error, subject)))
@@ -262,7 +275,11 @@ fn may_replay(subject: &dyn Subject, evidence: &Evidence, desk: &Desk) -> Result
         if seen(evidence, None).next().is_none() {
             return Err(Failure::System(why));
         }
-        output::paragraph(&format!("unitfix: no replay: {why}"));
+        output::paragraph(&if subject.needs_root() {
+            "unitfix: no replay, which needs root: judging from the logs alone".to_owned()
+        } else {
+            format!("unitfix: no replay: {why}")
+        });
         return Ok(MayReplay::No);
     }
     match desk.prompt.ask(&with_trials(consequence, "such runs", desk), "Replay it?") {
@@ -329,8 +346,11 @@ fn replay(
     approval: Option<&Approval>,
     desk: &mut Desk,
 ) -> Result<Observation, Failure> {
-    output::message(&format!("\n{} ... ", subject.replay_notice().unwrap_or_default()));
-    let observation = match subject.observe(&evidence.denials, approval) {
+    let takes = Some(subject.observe_time());
+    let announced = announce(&format!("\n{}", subject.replay_notice().unwrap_or_default()), takes);
+    let observation = subject.observe(&evidence.denials, approval);
+    drop(announced);
+    let observation = match observation {
         Ok(observation) => observation,
         Err(failure) => {
             output::message("broken off.\n");

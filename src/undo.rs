@@ -1,15 +1,17 @@
 //! `unitfix revert` and `unitfix status`: taking back, and showing, what unitfix wrote.
 
 use crate::change::{self, Answer, Diff, FileChange, Lock, Prompt, Receipt, Store};
-use crate::cli::as_typed;
+use crate::cli::{as_root, as_typed};
 use crate::ending::Ending;
 use crate::evidence::one_line;
+use crate::explain::closest_unit;
 use crate::manager::{Manager, ManagerError, Standing, SystemManager};
 use crate::plan::HEADER;
 use crate::replay::session;
+use crate::report::progress::Working;
 use crate::report::{People, output};
 use crate::root::Root;
-use crate::subject::{Failure, leftovers};
+use crate::subject::{Failure, Register, leftovers};
 use crate::trust;
 use crate::unit::{UnitName, drop_in_folder, shown_path};
 use serde::Serialize;
@@ -17,11 +19,21 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// The service that is meant by a name: one that unitfix wrote for, or left something of, goes by just this name.
+pub fn written_for(asked: &str, root: &Root) -> Result<UnitName, Failure> {
+    let register = Register::below(root);
+    let name = register.service(asked)?;
+    let half_written = change::half_written_of(root, &name).is_ok_and(|files| !files.is_empty());
+    let left = half_written || root.is_system() && leftovers::are_there(&name);
+    let written = left || root.kind(&Store::path_of(&name)).is_some();
+    Ok(if written { name } else { register.real_name(&name) })
+}
+
 /// Take back what was written for a unit of this system, or of a root folder.
 pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, Failure> {
     let system = |error: &dyn std::fmt::Display| Failure::System(error.to_string());
     if root.is_system() && !nix::unistd::geteuid().is_root() {
-        return Err(Failure::System(format!("taking it back needs root: sudo unitfix revert {name}")));
+        return Err(Failure::System(format!("taking it back needs root: {}", as_root())));
     }
     let _lock = Lock::below(root, name).map_err(|e| system(&e))?;
     let manager = root.is_system().then(SystemManager::connect).and_then(Result::ok);
@@ -34,7 +46,7 @@ pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, F
     }
     let store = Store::new(root);
     let Some(receipt) = store.load(name).map_err(|e| system(&e))? else {
-        return Ok(Ending::NothingToDo(format!("unitfix wrote nothing for {name}.")));
+        return Ok(Ending::NothingToDo(nothing_written(name, &store)));
     };
     // somebody may have done it by hand, or a run that was killed may have begun
     let (done, rest): (Vec<_>, Vec<_>) =
@@ -74,6 +86,7 @@ pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, F
     };
     change::revert(root, &receipt.files, &approval).map_err(|e| system(&e))?;
     if let Some(manager) = manager {
+        let _working = Working::on(format!("Reloading systemd and restarting {name} ..."), None);
         reload(&manager, name, running).map_err(|e| {
             Failure::System(format!(
                 "{e}: the files are as they were before; `unitfix revert {name}` tries again"
@@ -83,6 +96,16 @@ pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, F
     // last: until here another run would have to finish this
     store.remove(name).map_err(|e| system(&e))?;
     Ok(Ending::NothingToDo(format!("Taken back: {name} is as it was before unitfix.")))
+}
+
+/// That nothing was written for a unit, and for which it was that may be meant.
+fn nothing_written(name: &UnitName, store: &Store) -> String {
+    let others = store.all().unwrap_or_default(); // which are not what was asked for
+    let others: Vec<&str> = others.iter().map(|receipt| receipt.unit.as_str()).collect();
+    match closest_unit(name.as_str(), others.iter().copied()) {
+        Some(meant) => format!("unitfix wrote nothing for {name}: did you mean {meant}?"),
+        None => format!("unitfix wrote nothing for {name}."),
+    }
 }
 
 fn reload(manager: &dyn Manager, name: &UnitName, running: bool) -> Result<(), ManagerError> {

@@ -99,7 +99,7 @@ impl Prompt {
     }
 
     /// The line that was typed, read by a thread of its own, so that a signal ends the waiting at once.
-    fn read_answer(&self, question: &str) -> Option<String> {
+    pub(super) fn read_answer(&self, question: &str) -> Option<String> {
         // what was typed before the question is no answer to it
         let _ = tcflush(std::io::stdin(), FlushArg::TCIFLUSH);
         let mut prompt = String::new();

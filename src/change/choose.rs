@@ -1,6 +1,7 @@
 //! Choosing from a list, and editing a text, on the terminal of whoever is asked.
 
 use super::{Prompt, own_folder};
+use crate::report::{output, terminal};
 use crate::system_program::PATH;
 use console::Term;
 use dialoguer::Select;
@@ -29,18 +30,21 @@ impl Prompt {
     /// Have one of several rows chosen with the arrow keys. Nothing: Escape, q, Ctrl-C, or the terminal is gone.
     #[must_use]
     pub fn select(&self, question: &str, rows: &[String], now: usize) -> Option<usize> {
+        let term = Term::stderr();
+        if !terminal::can_be_drawn_on(&term) {
+            return self.select_by_number(question, rows);
+        }
         let modes = tcgetattr(io::stdin()).ok()?;
-        let width = usize::from(Term::stderr().size().1).saturating_sub(MARGIN);
+        let width = terminal::columns(&term).saturating_sub(MARGIN);
         // a row that wraps would be drawn over
-        let rows: Vec<String> =
-            rows.iter().map(|row| console::truncate_str(row, width, "…").into_owned()).collect();
+        let cut = |row: &String| console::truncate_str(row, width, terminal::ellipsis()).into_owned();
+        let rows: Vec<String> = rows.iter().map(cut).collect();
         let title = format!("{question} (arrows and Return; Esc: none)");
         let (sender, answers) = channel();
         std::thread::spawn(move || {
-            let coloured: &dyn Theme =
-                if console::colors_enabled_stderr() { &ColorfulTheme::default() } else { &SimpleTheme };
-            let select =
-                Select::with_theme(coloured).with_prompt(title).items(&rows).default(now).report(false);
+            let coloured = console::colors_enabled_stderr() && terminal::reads_utf8();
+            let theme: &dyn Theme = if coloured { &ColorfulTheme::default() } else { &SimpleTheme };
+            let select = Select::with_theme(theme).with_prompt(title).items(&rows).default(now).report(false);
             let chosen = select.interact_on_opt(&Term::stderr());
             let _ = sender.send(chosen.ok().flatten()); // nobody waits if a signal came first
         });
@@ -49,6 +53,19 @@ impl Prompt {
         let _ = Term::stderr().show_cursor();
         let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &modes);
         chosen
+    }
+
+    /// The same where no list can be drawn: the rows have numbers, and one of them is typed.
+    fn select_by_number(&self, question: &str, rows: &[String]) -> Option<usize> {
+        for (number, row) in (1..).zip(rows) {
+            output::message(&format!("{number:3}  {row}\n"));
+        }
+        let typed = self.read_answer(&format!("{question} [1-{}, Return: none]", rows.len()))?;
+        typed
+            .parse::<usize>()
+            .ok()
+            .filter(|number| (1..=rows.len()).contains(number))
+            .map(|number| number - 1)
     }
 
     /// Have a text edited in `$VISUAL` or `$EDITOR`, as git does. Nothing: it was left as it is, or emptied.

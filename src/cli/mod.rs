@@ -83,6 +83,12 @@ fn systemd_version(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("write a major version of systemd from {OLDEST_SYSTEMD} on, for example 252"))
 }
 
+/// The command line as it was typed, for who is root.
+pub(crate) fn as_root() -> String {
+    let words = std::env::args_os().skip(1).map(|word| as_typed(Path::new(&word)));
+    std::iter::once("sudo unitfix".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
 /// A path in a command that somebody may type: as a shell takes it, and in one line whatever the path holds.
 pub(crate) fn as_typed(path: &Path) -> String {
     quoted(&shown_path(path))

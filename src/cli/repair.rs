@@ -80,6 +80,9 @@ pub struct Repair {
     /// Where the system is
     #[command(flatten)]
     pub place: Place,
+    /// Refused with words that help
+    #[arg(long, hide = true)]
+    pub user: bool,
     /// In the place of a replay, a watch
     #[arg(skip)]
     pub watch: Option<Period>,

@@ -75,6 +75,7 @@ impl Watch {
             observe: self.observe,
             blame: false,
             log: None,
+            user: false,
             place: Place { root: None, json: self.json },
         }
     }

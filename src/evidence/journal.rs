@@ -53,8 +53,8 @@ pub enum JournalError {
     },
     /// This user may not read the system's journal.
     #[error(
-        "the system's journal is not readable for this user: run as root, or as a member of the group \
-         systemd-journal"
+        "the system's journal is not readable for this user: run it with sudo, or as a member of the group \
+         systemd-journal (sudo usermod -aG systemd-journal \"$USER\", then log in anew)"
     )]
     NotPermitted,
     /// There is no journal of this boot.

@@ -17,7 +17,7 @@ mod unit;
 pub mod words;
 
 pub use call::{CallRow, Fallback, FamilyRow, GroupSize, NumberRow, RiskRow};
-pub use closest::{closest, closest_call};
+pub use closest::{closest, closest_call, closest_unit};
 pub use group::{GroupRow, HighRisk};
 pub use happened::RecordRow;
 pub use next::{Next, RECIPE};

@@ -55,6 +55,10 @@ enum Event {
 
 type Properties = HashMap<String, OwnedValue>;
 
+/// A unit as the manager lists it: name, description, `LoadState`, `ActiveState`, `SubState`, the unit that it follows,
+/// path, and the job that it has.
+type Listed = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
 impl SystemManager {
     /// Connect to it.
     pub fn connect() -> Result<Self, ManagerError> {
@@ -202,8 +206,6 @@ impl Manager for SystemManager {
     }
 
     fn filtered_services(&self) -> Result<Vec<UnitStatus>, ManagerError> {
-        type Listed =
-            (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
         let states = ["active", "activating", "reloading", "deactivating"];
         let units: Vec<Listed> = self
             .proxy
@@ -211,6 +213,25 @@ impl Manager for SystemManager {
             .map_err(|e| refused("list the units", &e))?;
         let describe = |unit: Listed| self.status_at(&unit.6).ok(); // a unit may be gone by now
         Ok(units.into_iter().filter_map(describe).filter(|s| s.filter.0 || !s.filter.1.is_empty()).collect())
+    }
+
+    fn triggers(&self, unit: &str) -> Result<Option<Vec<String>>, ManagerError> {
+        let action = format!("load {unit}");
+        let path = self.proxy.call::<_, _, OwnedObjectPath>("LoadUnit", &(unit,));
+        let path = path.map_err(|e| refused(&action, &e))?;
+        let unit = Reader(self.properties(&path, UNIT).map_err(|e| refused(&action, &e))?);
+        Ok((unit.text("LoadState") != "not-found").then(|| unit.list("Triggers")))
+    }
+
+    fn known_units(&self) -> Result<Vec<String>, ManagerError> {
+        let action = "list its units";
+        let files: Vec<(String, String)> =
+            self.proxy.call("ListUnitFiles", &()).map_err(|e| refused(action, &e))?;
+        let loaded: Vec<Listed> = self.proxy.call("ListUnits", &()).map_err(|e| refused(action, &e))?;
+        let files = files.iter().filter_map(|(path, _)| Path::new(path).file_name()?.to_str());
+        let loaded = loaded.iter().filter(|unit| unit.2 != "not-found").map(|unit| unit.0.as_str());
+        let names: BTreeSet<String> = files.chain(loaded).map(str::to_owned).collect();
+        Ok(names.into_iter().collect())
     }
 
     fn reload(&self) -> Result<(), ManagerError> {

@@ -32,7 +32,10 @@ pub enum ManagerError {
         reason: String,
     },
     /// It does not answer any more.
-    #[error("systemd did not finish to {action} within {} s", limit.as_secs())]
+    #[error(
+        "systemd did not finish to {action} within {} s: `systemctl list-jobs` shows what it waits for",
+        limit.as_secs()
+    )]
     Late {
         /// What it was asked to do.
         action: String,
@@ -186,6 +189,10 @@ pub trait Manager {
     fn status(&self, unit: &UnitName) -> Result<UnitStatus, ManagerError>;
     /// The services that run and have a system call filter, with it.
     fn filtered_services(&self) -> Result<Vec<UnitStatus>, ManagerError>;
+    /// The units that a socket, timer or path starts; nothing: there is no such unit.
+    fn triggers(&self, unit: &str) -> Result<Option<Vec<String>>, ManagerError>;
+    /// The names of all units that have a file or are loaded.
+    fn known_units(&self) -> Result<Vec<String>, ManagerError>;
     /// Read all unit files again.
     fn reload(&self) -> Result<(), ManagerError>;
     /// Restart a unit and wait for the job: its result is `done`, `failed`, `timeout`, `dependency`, …

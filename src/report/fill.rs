@@ -1,5 +1,6 @@
 //! Text in lines.
 
+use super::terminal::readable;
 use console::measure_text_width;
 
 /// Words in lines of so many columns, those after the first indented.
@@ -13,7 +14,7 @@ pub(super) fn fill_from(head: &str, text: &str, columns: usize, indent: &str) ->
     let mut at = measure_text_width(head.trim_start_matches('\n'));
     let mut fresh = true; // nothing to part the word from
     for word in text.split_whitespace() {
-        let width = measure_text_width(word);
+        let width = measure_text_width(&readable(word));
         if !fresh && at + 1 + width > columns {
             out.push('\n');
             out.push_str(indent);

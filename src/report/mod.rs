@@ -7,8 +7,10 @@ mod message;
 pub mod output;
 mod people;
 mod policy;
+pub(crate) mod progress;
 mod repair;
 mod scan;
+pub(crate) mod terminal;
 
 pub use blame::PackageRow;
 pub use message::{CommitMessage, author};

@@ -2,34 +2,43 @@
 //! closed, is no reason to stop half-way: `println!` would panic.
 //!
 //! Whatever a unit, a log, a file name or another program could smuggle into a text, no terminal is sent it: words that
-//! are not trusted are escaped where they are taken in, and this is the last look at all of it.
+//! are not trusted are escaped where they are taken in, and this is the last look at all of it. Nor is it sent
+//! characters that whoever sits there does not have.
 
 use super::fill::fill;
+use super::{progress, terminal};
 use crate::evidence::disturbs;
 use std::borrow::Cow;
 use std::io::Write as _;
 
 /// Print a result.
 pub fn result(text: &str) {
-    result_bytes(harmless(text, console::colors_enabled()).as_bytes());
+    result_bytes(terminal::readable(&harmless(text, console::colors_enabled())).as_bytes());
 }
 
 /// Print a result that need not be UTF-8, as it is.
 pub fn result_bytes(bytes: &[u8]) {
-    let mut out = std::io::stdout();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    progress::aside(|| {
+        let mut out = std::io::stdout();
+        let _ = out.write_all(bytes).and_then(|()| out.flush());
+    });
 }
 
 /// Print a message.
 pub fn message(text: &str) {
     let coloured = console::colors_enabled() || console::colors_enabled_stderr();
-    let _ = std::io::stderr().write_all(harmless(text, coloured).as_bytes());
+    progress::aside(|| {
+        let text = harmless(text, coloured);
+        let _ = std::io::stderr().write_all(terminal::readable(&text).as_bytes());
+    });
 }
 
 /// Print a message of one paragraph, in lines no longer than a terminal's, where it goes to one.
 pub fn paragraph(text: &str) {
-    let size = console::Term::stderr().size_checked();
-    let columns = size.map_or(usize::MAX, |(_, columns)| usize::from(columns).min(80));
+    let columns = match terminal::columns(&console::Term::stderr()) {
+        usize::MAX => usize::MAX,
+        columns => columns.min(80),
+    };
     message(&fill(text, columns, ""));
 }
 
@@ -59,12 +68,16 @@ fn colour(text: &str) -> Option<usize> {
     numbers.get(end..)?.starts_with('m').then_some("\u{1b}[".len() + end + "m".len())
 }
 
-/// A JSON text in which everything is escaped, as JSON has it, that a terminal would not just show.
+/// A JSON text in which everything is escaped, as JSON has it, that a terminal would not just show, or does not have.
 #[must_use]
 pub fn harmless_json(text: &str) -> String {
+    json_of(text, terminal::reads_utf8())
+}
+
+fn json_of(text: &str, utf8: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if disturbs(c) {
+        if disturbs(c) || !(utf8 || c.is_ascii()) {
             let units = &mut [0; 2];
             out.extend(c.encode_utf16(units).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
@@ -90,8 +103,11 @@ mod tests {
     #[test]
     fn json_means_the_same() {
         let value = serde_json::Value::from("\u{9b}31m\u{202e}\u{e0041}\u{7f}é\n");
-        let text = harmless_json(&value.to_string());
-        assert!(!text.chars().any(disturbs), "{text}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        for utf8 in [true, false] {
+            let text = json_of(&value.to_string(), utf8);
+            assert!(!text.chars().any(disturbs), "{text}");
+            assert!(utf8 || text.is_ascii(), "{text}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! The report as text for people: one part at a time, as it becomes known. Colours only repeat what words say.
 
 use super::fill::{fill, fill_from};
-use super::{DenialRow, FindingRow, ReplayRow, Report, TokenRow};
+use super::{DenialRow, FindingRow, ReplayRow, Report, TokenRow, terminal};
 use crate::finding::Finding;
-use console::style;
+use console::{Term, style};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
@@ -22,8 +22,7 @@ pub struct People {
 
 impl Default for People {
     fn default() -> Self {
-        let size = console::Term::stdout().size_checked();
-        People { zone: None, width: size.map_or(usize::MAX, |(_, columns)| columns.into()) }
+        People { zone: None, width: terminal::columns(&Term::stdout()) }
     }
 }
 
@@ -38,8 +37,7 @@ impl People {
     #[must_use]
     pub fn on_standard_error() -> Self {
         console::set_colors_enabled(console::colors_enabled_stderr());
-        let size = console::Term::stderr().size_checked();
-        People { zone: None, width: size.map_or(usize::MAX, |(_, columns)| columns.into()) }
+        People { zone: None, width: terminal::columns(&Term::stderr()) }
     }
 
     /// What was found: the unit's state, who was denied what, and the deciding lines.

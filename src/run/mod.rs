@@ -13,7 +13,6 @@ use crate::rules::Rules;
 use crate::scan;
 use crate::subject::Failure;
 use crate::undo;
-use crate::unit::UnitName;
 use explain::explain;
 use policy::show_policies;
 use repair::{repair_unit, watch_unit};
@@ -64,8 +63,8 @@ fn other_task(task: Task) -> Result<u8, Failure> {
         Task::Watch(options) => watch_unit(options, interrupt()?),
         Task::Scan(options) => scan(&options),
         Task::Status { unit, place } => {
-            let only = unit.as_deref().map(name).transpose()?;
             let root = root_of(place.root);
+            let only = unit.as_deref().map(|unit| undo::written_for(unit, &root)).transpose()?;
             let status = undo::status(&root, only.as_ref())?;
             if place.json {
                 output::result(&json(&status)?);
@@ -80,7 +79,8 @@ fn other_task(task: Task) -> Result<u8, Failure> {
             let ending = if unit.contains('/') {
                 undo::revert_file(Path::new(&unit), &prompt)?
             } else {
-                undo::revert(&name(&unit)?, &root_of(root), &prompt)?
+                let root = root_of(root);
+                undo::revert(&undo::written_for(&unit, &root)?, &root, &prompt)?
             };
             output::result(&format!("{}\n", ending.words()));
             Ok(ending.status())
@@ -114,8 +114,4 @@ fn rules_of(root: Option<&Root>) -> Result<Rules, Failure> {
 
 fn root_of(folder: Option<PathBuf>) -> Root {
     folder.map(Root::new).unwrap_or_default()
-}
-
-fn name(text: &str) -> Result<UnitName, Failure> {
-    UnitName::parse(text).map_err(|e| Failure::Usage(e.to_string()))
 }

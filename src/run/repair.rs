@@ -1,6 +1,6 @@
 //! `unitfix UNIT` and `unitfix watch UNIT`.
 
-use super::{json, name, rules_of, unprintable};
+use super::{json, rules_of, unprintable};
 use crate::change::{Prompt, Yes};
 use crate::cli::{Repair, Watch};
 use crate::ending::Ending;
@@ -11,7 +11,9 @@ use crate::recipe::{Desk, repair, watch};
 use crate::replay::{Check, Via};
 use crate::report::{People, Report, output};
 use crate::root::Root;
-use crate::subject::{Failure, ManagedUnit, RootedUnit, Subject, SubjectOptions, UnitFile};
+use crate::subject::{
+    Failure, ManagedUnit, Register, RootedUnit, Subject, SubjectOptions, UnitFile, of_user,
+};
 use crate::trust;
 use crate::unit::shown_path;
 use crate::watch::last_line;
@@ -20,7 +22,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(super) fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, Failure> {
-    let asked = options.unit.clone().ok_or_else(|| Failure::Usage("name a unit".to_owned()))?;
+    let asked = options
+        .unit
+        .clone()
+        .ok_or_else(|| Failure::Usage("name a unit: unitfix docuum.service".to_owned()))?;
+    if options.user {
+        return Err(Failure::Usage(of_user(&asked)));
+    }
     if asked.contains('/') && options.no_replay && options.log.is_none() {
         let message = "no log knows of a unit file's programs: --no-replay needs --log here";
         return Err(Failure::Usage(message.to_owned()));
@@ -34,11 +42,12 @@ pub(super) fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, F
     let connected;
     let subject: Box<dyn Subject> = match root {
         root if asked.contains('/') => Box::new(UnitFile::load(Path::new(&asked), root, subject_options)?),
-        Some(root) => Box::new(RootedUnit::load(root, &name(&asked)?, subject_options)?),
+        Some(root) => Box::new(RootedUnit::load(root, &asked, subject_options)?),
         None => {
-            let name = name(&asked)?;
             connected = SystemManager::connect().map_err(|e| Failure::System(e.to_string()))?;
-            Box::new(ManagedUnit::load(&connected as &dyn Manager, &name, subject_options)?)
+            let manager: &dyn Manager = &connected;
+            let name = Register::Manager(manager).service(&asked)?;
+            Box::new(ManagedUnit::load(manager, &name, subject_options)?)
         }
     };
     let result = repair(subject.as_ref(), &mut desk);
@@ -79,9 +88,10 @@ pub(super) fn watch_unit(options: Watch, interrupt: Interrupt) -> Result<u8, Fai
     let prompt = subject_options.prompt.clone();
     let (rules, people) = (rules_of(None)?, People::default());
     let mut desk = Desk { prompt, report: Report::new(asked.clone()), people, rules, options };
-    let name = name(&asked)?;
     let manager = SystemManager::connect().map_err(|e| Failure::System(e.to_string()))?;
-    let mut unit = ManagedUnit::load(&manager as &dyn Manager, &name, subject_options)?;
+    let manager: &dyn Manager = &manager;
+    let name = Register::Manager(manager).service(&asked)?;
+    let mut unit = ManagedUnit::load(manager, &name, subject_options)?;
     let result = watch(&mut unit, &period, &mut desk);
     finish(result, &mut desk)
 }

@@ -18,7 +18,7 @@ mod whose;
 
 pub(crate) use range::Range;
 
-use crate::cli::Scan;
+use crate::cli::{Scan, as_root};
 use crate::evidence::files::{self, FilesRead};
 use crate::finding::{Code, Finding};
 use crate::interrupt::Interrupt;
@@ -148,7 +148,12 @@ fn status(report: &ScanReport, inputs: &Inputs, read: &FilesRead) -> Result<u8, 
     let unread = read.unread.len() >= inputs.all.len() || inputs.denied;
     if !report.found_something() && unread {
         let why = report.findings.iter().map(|finding| finding.message.as_str());
-        let why = why.collect::<Vec<_>>().join("; ");
+        let mut why = why.collect::<Vec<_>>().join("; ");
+        if inputs.denied && !nix::unistd::geteuid().is_root() {
+            let group =
+                "the group systemd-journal may read journals (sudo usermod -aG systemd-journal \"$USER\")";
+            why = format!("{why}; {group}; root may read all: {}", as_root());
+        }
         return Err(Failure::System(format!("nothing can be read: {why}")));
     }
     Ok(u8::from(report.is_open()))

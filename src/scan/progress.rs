@@ -1,12 +1,11 @@
 //! How far a long reading has come, for somebody who waits for it: a bar on a terminal, and nothing elsewhere.
 
 use crate::evidence::files::Progress;
+use crate::report::progress::SOON;
+use crate::report::terminal;
+use console::Term;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
-use std::time::{Duration, Instant};
-
-/// What is read sooner shows no bar.
-const SOON: Duration = Duration::from_millis(700);
+use std::time::Instant;
 
 /// A bar is drawn so often, in each second.
 const DRAWN: u8 = 8;
@@ -26,7 +25,7 @@ pub(super) struct Bar {
 impl Bar {
     /// Nothing is shown yet.
     pub(super) fn new() -> Self {
-        let on_terminal = std::io::stderr().is_terminal();
+        let on_terminal = terminal::can_be_drawn_on(&Term::stderr());
         Bar { begun: Instant::now(), looked_at: 0, shown: None, on_terminal }
     }
 
@@ -60,6 +59,7 @@ fn bar(progress: &Progress) -> ProgressBar {
     };
     // a template that is wrong shows the crate's own bar
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = if terminal::reads_utf8() { style } else { style.progress_chars("#- ").tick_chars("|/-\\ ") };
     ProgressBar::with_draw_target(progress.total, ProgressDrawTarget::stderr_with_hz(DRAWN)).with_style(style)
 }
 

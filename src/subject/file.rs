@@ -13,6 +13,7 @@ use crate::syscalls::Groups;
 use crate::system_program;
 use crate::unit::{Unit, drop_in_folder};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A bare unit file.
 pub struct UnitFile {
@@ -101,6 +102,10 @@ impl Subject for UnitFile {
 
     fn replay_consequence(&self) -> Option<String> {
         None
+    }
+
+    fn observe_time(&self) -> Duration {
+        self.options.observe
     }
 
     fn replay_notice(&self) -> Result<String, String> {

@@ -1,6 +1,7 @@
 //! A unit that is only looked at: nothing is locked, asked, replayed or written, and anybody may do it.
 
 use super::managed::{self, adopt, failure, groups, load_failure};
+use super::meant::{Register, say_real_name};
 use super::{Failure, Judged};
 use crate::finding::{Code, Finding};
 use crate::manager::{Manager, ManagerError, SystemManager, UnitStatus};
@@ -55,9 +56,17 @@ pub struct Inspected {
     /// The unit with what its settings mean.
     pub judged: Judged,
     name: UnitName,
+    /// There is no such unit, and why that may be.
+    missing: Option<Failure>,
 }
 
 impl Inspected {
+    fn of(state: LoadState, judged: Judged, name: UnitName, register: Register) -> Self {
+        let missing = (state == LoadState::NotFound).then(|| register.not_found(name.as_str()));
+        say_real_name(&name, &judged.unit.name);
+        Inspected { state, judged, name, missing }
+    }
+
     /// The unit with all that is wrong with it: that systemd refuses it is a finding, too.
     pub fn faulted(mut self) -> Result<Judged, Failure> {
         let LoadState::Broken { place, message } = &self.state else {
@@ -70,6 +79,9 @@ impl Inspected {
 
     /// The unit, if there is one to judge: also a masked one, which is then a finding.
     pub fn judged(mut self) -> Result<Judged, Failure> {
+        if let Some(missing) = self.missing {
+            return Err(missing);
+        }
         if let LoadState::Masked(path) = &self.state {
             let message = format!("{} is masked by {}: it cannot run", self.name, path.display());
             self.judged.unit.findings.push(Finding::note(Code::MaskedUnit, message, None));
@@ -109,16 +121,15 @@ impl Inspector {
             let Examined { state, unit } =
                 Unit::at_path(Path::new(asked), groups.systemd).map_err(load_failure)?;
             let name = unit.name.clone();
-            return Ok(Inspected { state, judged: Judged::of(unit, groups), name });
+            return Ok(Inspected { state, judged: Judged::of(unit, groups), name, missing: None });
         }
-        let name = UnitName::parse(asked).map_err(|e| Failure::Usage(e.to_string()))?;
         if self.place.root.is_some() || self.place.systemd.is_some() {
-            return self.of_files(name);
+            return self.of_files(asked);
         }
         match self.manager.get_or_init(SystemManager::connect) {
-            Ok(manager) => self.of_manager(manager, name),
+            Ok(manager) => self.of_manager(manager, asked),
             Err(error @ ManagerError::Unreachable(_)) => {
-                let mut inspected = self.of_files(name)?;
+                let mut inspected = self.of_files(asked)?;
                 let message = format!("{error}: judged by the files below / alone");
                 inspected.judged.unit.findings.push(Finding::note(Code::NoManager, message, None));
                 Ok(inspected)
@@ -139,31 +150,36 @@ impl Inspector {
     }
 
     /// Without a service manager.
-    fn of_files(&self, name: UnitName) -> Result<Inspected, Failure> {
+    fn of_files(&self, asked: &str) -> Result<Inspected, Failure> {
         let groups = self.groups(|| Ok((groups_at(&self.place)?, Vec::new())))?.0;
         let root = self.place.root.clone().unwrap_or_default();
+        let register = Register::Files(&root, groups.systemd);
+        let name = register.service(asked)?;
         let Examined { state, unit } = Unit::examine(&root, &name, groups.systemd);
-        Ok(Inspected { state, judged: Judged::of(unit, groups), name })
+        Ok(Inspected::of(state, Judged::of(unit, groups), name, register))
     }
 
-    fn of_manager(&self, manager: &dyn Manager, name: UnitName) -> Result<Inspected, Failure> {
+    fn of_manager(&self, manager: &dyn Manager, asked: &str) -> Result<Inspected, Failure> {
+        let register = Register::Manager(manager);
+        let name = register.service(asked)?;
         let status: UnitStatus = manager.status(&name).map_err(failure)?;
         let version = manager.version().map_err(failure)?;
         let (groups, findings) = self.groups(|| {
             let mut findings = Vec::new();
             Ok((groups(version, &mut findings)?, findings))
         })?;
-        of_manager(&status, name, groups, findings)
+        let (state, judged) = of_manager(&status, &name, groups, findings)?;
+        Ok(Inspected::of(state, judged, name, register))
     }
 }
 
 /// A unit as a manager says that it is.
 fn of_manager(
     status: &UnitStatus,
-    name: UnitName,
+    name: &UnitName,
     groups: Groups,
     findings: Vec<Finding>,
-) -> Result<Inspected, Failure> {
+) -> Result<(LoadState, Judged), Failure> {
     let version = groups.systemd;
     let loaded = status.load_state == "loaded";
     let Examined { state, mut unit } = match &status.fragment {
@@ -172,7 +188,7 @@ fn of_manager(
             let unit = managed::load(real, fragment, &status.drop_ins, version).map_err(load_failure)?;
             Examined { state: LoadState::Loaded, unit }
         }
-        _ => not_loaded(&name, status, version),
+        _ => not_loaded(name, status, version),
     };
     unit.findings.extend(findings);
     let mut judged = Judged::of(unit, groups);
@@ -184,7 +200,7 @@ fn of_manager(
                        run `systemctl daemon-reload`";
         judged.unit.findings.push(Finding::warning(Code::PolicyDiffers, message, None));
     }
-    Ok(Inspected { state, judged, name })
+    Ok((state, judged))
 }
 
 /// A unit that the manager did not load: its files as far as they can be read, and the manager's word on it.

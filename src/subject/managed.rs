@@ -1,7 +1,9 @@
 //! A unit of the running service manager.
 
+use super::meant::{Register, say_real_name};
 use super::{Bench, Evidence, Failure, Judged, Subject, Verdict, etc_folder, leftovers};
 use crate::change::{Approval, Lock, Prompt, Store};
+use crate::cli::as_root;
 use crate::evidence::{Denial, Process, Untrusted, gather};
 use crate::finding::{Code, Finding};
 use crate::interrupt::Interrupt;
@@ -57,11 +59,16 @@ pub struct ManagedUnit<'a> {
 
 impl<'a> ManagedUnit<'a> {
     /// Load a unit as the manager sees it.
-    pub fn load(manager: &'a dyn Manager, name: &UnitName, options: SubjectOptions) -> Result<Self, Failure> {
-        let mut status = manager.status(name).map_err(failure)?;
-        let name = UnitName::parse(&status.id).unwrap_or_else(|_| name.clone());
+    pub fn load(
+        manager: &'a dyn Manager,
+        asked: &UnitName,
+        options: SubjectOptions,
+    ) -> Result<Self, Failure> {
+        let mut status = manager.status(asked).map_err(failure)?;
+        let name = UnitName::parse(&status.id).unwrap_or_else(|_| asked.clone());
+        say_real_name(asked, &name);
         if !leftovers::are_there(&name) {
-            refuse(&name, &status)?; // without a lock file for what is no unit
+            refuse(manager, &name, &status)?; // without a lock file for what is no unit
         }
         let root = nix::unistd::geteuid().is_root();
         let lock = root.then(|| Lock::take(&name)).transpose().map_err(|e| Failure::System(e.to_string()))?;
@@ -72,7 +79,7 @@ impl<'a> ManagedUnit<'a> {
                 status = manager.status(&name).map_err(failure)?;
             }
         }
-        refuse(&name, &status)?;
+        refuse(manager, &name, &status)?;
         let Some(fragment) = &status.fragment else {
             return Err(Failure::Hopeless(format!("{name} has no unit file: {}", status.load_state)));
         };
@@ -89,11 +96,6 @@ impl<'a> ManagedUnit<'a> {
     pub(super) fn look_again(&mut self) -> Result<(), Failure> {
         self.status = self.manager.status(&self.judged.unit.name).map_err(failure)?;
         Ok(())
-    }
-
-    /// Whether this run may change anything of it.
-    pub(super) fn may_be_changed(&self) -> bool {
-        self.lock.is_some()
     }
 
     /// Whether one of these calls was of an architecture that it does not let in.
@@ -202,9 +204,9 @@ pub(super) fn load(
 }
 
 /// Whether the manager loaded it, and if not, why nothing can be done.
-fn refuse(name: &UnitName, status: &UnitStatus) -> Result<(), Failure> {
+fn refuse(manager: &dyn Manager, name: &UnitName, status: &UnitStatus) -> Result<(), Failure> {
     match status.load_state.as_str() {
-        "not-found" => Err(load_failure(LoadError::NotFound { name: name.to_string() })),
+        "not-found" => Err(Register::Manager(manager).not_found(name.as_str())),
         "masked" => {
             let path = status.fragment.clone().unwrap_or_default();
             Err(load_failure(LoadError::Masked { name: name.to_string(), path }))
@@ -224,7 +226,7 @@ pub(super) fn load_failure(error: LoadError) -> Failure {
     match error {
         LoadError::NotFound { .. } | LoadError::Name(_) => Failure::Usage(error.to_string()),
         LoadError::Read { error: ref io, .. } if io.kind() == std::io::ErrorKind::PermissionDenied => {
-            Failure::System(format!("{error}; run it with sudo"))
+            Failure::System(format!("{error}: {}", as_root()))
         }
         other => Failure::Hopeless(other.to_string()),
     }
@@ -312,6 +314,10 @@ impl Subject for ManagedUnit<'_> {
         format!("unitfix revert {}", self.judged.unit.name)
     }
 
+    fn needs_root(&self) -> bool {
+        self.lock.is_none()
+    }
+
     fn evidence(&self) -> Result<Evidence, Failure> {
         let mut evidence = gather::from_system(
             &self.judged.unit,
@@ -350,9 +356,13 @@ impl Subject for ManagedUnit<'_> {
         ))
     }
 
+    fn observe_time(&self) -> Duration {
+        self.options.observe
+    }
+
     fn replay_notice(&self) -> Result<String, String> {
         if self.lock.is_none() {
-            return Err(format!("a replay needs root: sudo unitfix {}", self.judged.unit.name));
+            return Err(format!("a replay needs root: {}", as_root()));
         }
         let strace = crate::replay::takes_strace(&self.judged.unit, self.options.via, self.options.blame);
         let ways = if strace { "under strace" } else { "in complain mode" };

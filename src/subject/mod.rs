@@ -4,12 +4,14 @@ mod file;
 mod inspect;
 pub(crate) mod leftovers;
 mod managed;
+mod meant;
 mod rooted;
 mod watched;
 
 pub use file::UnitFile;
 pub use inspect::{Inspected, Inspector, Whereabouts, groups_at, groups_to_explain};
 pub use managed::{ManagedUnit, SubjectOptions};
+pub use meant::{Register, of_user};
 pub use rooted::RootedUnit;
 
 use crate::change::{Approval, Store};
@@ -26,6 +28,7 @@ use crate::unit::exec::Stage;
 use crate::unit::{Unit, UnitName};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why a run cannot go on. Nothing was changed, or it was put back.
 #[derive(Debug, thiserror::Error)]
@@ -211,10 +214,16 @@ pub trait Subject {
     fn store(&self) -> Store;
     /// The command that takes a repair back.
     fn undo_command(&self) -> String;
+    /// Whether only root may replay and repair it, and this is somebody else.
+    fn needs_root(&self) -> bool {
+        false
+    }
     /// The logs.
     fn evidence(&self) -> Result<Evidence, Failure>;
     /// What a replay does to the running system, in a sentence; nothing: it disturbs nothing.
     fn replay_consequence(&self) -> Option<String>;
+    /// How long a run of it is watched.
+    fn observe_time(&self) -> Duration;
     /// What to say while it goes on; nothing: it cannot be replayed, and why.
     fn replay_notice(&self) -> Result<String, String>;
     /// Run it once with forbidden calls let through. `seen` are the denials that are known already.

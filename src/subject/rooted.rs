@@ -1,6 +1,6 @@
 //! A unit below a root folder (`--root DIR`): judged from logs alone, for nothing of it runs here.
 
-use super::managed::load_failure;
+use super::meant::{Register, say_real_name};
 use super::{Bench, Evidence, Failure, Judged, Subject, SubjectOptions, Verdict, etc_folder, leftovers};
 use crate::change::{Approval, Lock, Store};
 use crate::cli::as_typed;
@@ -9,8 +9,9 @@ use crate::plan::{Candidate, DropIn};
 use crate::replay::Observation;
 use crate::root::Root;
 use crate::syscalls::Groups;
-use crate::unit::{Unit, UnitName};
+use crate::unit::Unit;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A unit below a root folder.
 pub struct RootedUnit {
@@ -23,11 +24,14 @@ pub struct RootedUnit {
 
 impl RootedUnit {
     /// Find and load a unit below a root folder.
-    pub fn load(root: Root, name: &UnitName, options: SubjectOptions) -> Result<Self, Failure> {
-        let lock = Lock::below(&root, name).map_err(|e| Failure::System(e.to_string()))?;
-        let leftovers = leftovers::put_right_below(&root, name)?;
+    pub fn load(root: Root, asked: &str, options: SubjectOptions) -> Result<Self, Failure> {
         let version = version_below(&root).unwrap_or_else(Groups::newest_version);
-        let mut unit = Unit::find(&root, name, version).map_err(load_failure)?;
+        let register = Register::Files(&root, version);
+        let name = register.service(asked)?;
+        let lock = Lock::below(&root, &name).map_err(|e| Failure::System(e.to_string()))?;
+        let leftovers = leftovers::put_right_below(&root, &name)?;
+        let mut unit = Unit::find(&root, &name, version).map_err(|error| register.failure(error))?;
+        say_real_name(&name, &unit.name);
         unit.findings.extend(leftovers);
         let groups = Groups::from_rules(version).map_err(|e| Failure::System(e.to_string()))?;
         Ok(RootedUnit { root, judged: Judged::new(unit, groups)?, options, _lock: lock })
@@ -85,6 +89,10 @@ impl Subject for RootedUnit {
 
     fn replay_consequence(&self) -> Option<String> {
         None
+    }
+
+    fn observe_time(&self) -> Duration {
+        self.options.observe
     }
 
     fn replay_notice(&self) -> Result<String, String> {

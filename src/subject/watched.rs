@@ -2,6 +2,7 @@
 
 use super::{Failure, ManagedUnit, Subject};
 use crate::change::Approval;
+use crate::cli::as_root;
 use crate::evidence::Denial;
 use crate::manager::Standing;
 use crate::replay::{Observation, ReplayError};
@@ -11,8 +12,8 @@ impl ManagedUnit<'_> {
     /// Whether it can be watched, before anybody is asked; else what to do instead.
     pub fn can_be_watched(&self) -> Result<(), Failure> {
         let (name, policy) = (&self.unit().name, self.policy());
-        if !self.may_be_changed() {
-            return Err(Failure::System(format!("a watch needs root: sudo unitfix watch {name}")));
+        if self.needs_root() {
+            return Err(Failure::System(format!("a watch needs root: {}", as_root())));
         }
         if !policy.filter.exists() && policy.architectures.is_none() {
             return Err(Failure::Hopeless(format!(

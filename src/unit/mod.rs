@@ -10,6 +10,7 @@ mod search;
 mod source;
 pub mod specifiers;
 pub mod syntax;
+mod trigger;
 
 pub use drop_ins::SANDBOX;
 use examine::Files;
@@ -18,6 +19,7 @@ pub use name::{BadName, UnitName};
 pub use search::NameMap;
 pub use source::{SourceFile, Span, shown_path};
 pub use syntax::{Setting, Value};
+pub use trigger::{Triggered, enabled_instances, template_of_connections, trigger_stem};
 
 use crate::finding::{Code, Finding};
 use crate::root::Root;
@@ -60,7 +62,7 @@ pub enum LoadError {
         path: PathBuf,
     },
     /// Links that lead round in a circle.
-    #[error("the links of {name} lead round in a circle")]
+    #[error("the links of {name} lead round in a circle: take one of them away")]
     AliasLoop {
         /// The name asked for.
         name: String,

@@ -10,10 +10,16 @@ pub struct UnitName(String);
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BadName {
     /// Not a unit name at all.
-    #[error("'{0}' is not a valid unit name: letters, digits and :_.-\\@ only, 255 at the most")]
+    #[error(
+        "'{0}' is not a valid unit name: letters, digits and :_.-\\@ only, 255 at the most (systemd-escape makes one of \
+         any text)"
+    )]
     Invalid(String),
     /// A unit of another type.
-    #[error("'{0}' is not a service: only services have a system call filter that unitfix can repair")]
+    #[error(
+        "'{0}' is not a service: only services have a system call filter that unitfix can repair; `unitfix scan` finds \
+         them"
+    )]
     NotAService(String),
     /// `foo@.service` cannot run.
     #[error("'{0}' is a template: name an instance of it, for example {1}")]

@@ -212,6 +212,11 @@ impl NameMap {
         plain.filter_map(|(name, _)| UnitName::parse(name).ok())
     }
 
+    /// Every name of a service that leads to a file, those of templates included.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.targets.keys().map(String::as_str)
+    }
+
     /// The unit file of a name: its own, or that of its template.
     pub(super) fn fragment(&self, name: &UnitName) -> Fragment {
         match (self.follow(name.as_str()), name.template()) {

@@ -4,7 +4,7 @@
 use super::{Event, Glance, Onlooker};
 use crate::evidence::one_line;
 use crate::replay::session::now_us;
-use crate::report::{DenialRow, People, output, who};
+use crate::report::{DenialRow, People, output, terminal, who};
 use crate::span;
 use console::{Alignment, Term, pad_str, style, truncate_str};
 use std::time::Duration;
@@ -89,11 +89,12 @@ impl Onlooker for List {
     fn look(&mut self, rows: &[DenialRow], glance: Glance) {
         self.erase();
         if !glance.over {
-            let (height, width) = self.term.size();
+            let height = self.term.size().0;
             let head = head(&self.unit, glance.elapsed, self.limit, rows.len());
-            let lines = list(rows, &head, &self.people, (height.into(), width.into()));
+            let lines = list(rows, &head, &self.people, (height.into(), terminal::columns(&self.term)));
             for line in &lines {
-                let _ = self.term.write_line(&output::harmless(line, console::colors_enabled()));
+                let line = output::harmless(line, console::colors_enabled());
+                let _ = self.term.write_line(&terminal::readable(&line));
             }
             self.drawn = lines.len();
         }
@@ -114,17 +115,17 @@ fn head(unit: &str, elapsed: Duration, limit: Option<Duration>, kinds: usize) ->
 
 /// The list, in lines that fit a terminal of so many lines and columns; of more kinds than fit, the newest.
 fn list(rows: &[DenialRow], head: &str, people: &People, (height, width): (usize, usize)) -> Vec<String> {
-    let width = width.min(WIDTH);
+    let (width, ellipsis) = (width.min(WIDTH), terminal::ellipsis());
     let program = width.saturating_sub(2 + CALL + 2 + 2 + COUNT + 2 + TIME + 2 + TIME).max(PROGRAM_MIN);
-    let left = |text: &str, columns| pad_str(text, columns, Alignment::Left, Some("…")).into_owned();
-    let right = |text: &str, columns| pad_str(text, columns, Alignment::Right, Some("…")).into_owned();
+    let left = |text: &str, columns| pad_str(text, columns, Alignment::Left, Some(ellipsis)).into_owned();
+    let right = |text: &str, columns| pad_str(text, columns, Alignment::Right, Some(ellipsis)).into_owned();
     let line = |call: &str, who: &str, count: &str, first: &str, last: &str| {
         let (call, who) = (left(call, CALL), left(who, program));
         let line =
             format!("  {call}  {who}  {}  {}  {}", right(count, COUNT), left(first, TIME), left(last, TIME));
         truncate_str(line.trim_end(), width, "").into_owned()
     };
-    let mut out = vec![String::new(), truncate_str(head, width, "…").into_owned()];
+    let mut out = vec![String::new(), truncate_str(head, width, ellipsis).into_owned()];
     if rows.is_empty() {
         return out;
     }

@@ -16,13 +16,13 @@ use crate::plan::list;
 use crate::replay::complain::{FLOODS, drop_in, possible};
 use crate::replay::session::{Session, Watched, now_us};
 use crate::replay::{AuditSocket, CheckResult, Engine, Heard, Observation, Replay, ReplayError};
-use crate::report::{DenialRow, People};
+use crate::report::{DenialRow, People, terminal};
 use crate::span;
 use crate::syscalls::Call;
+use console::Term;
 use ledger::Ledger;
 use life::{Life, Turn};
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 /// How often the list is drawn, and the unit looked at, when nothing happens.
@@ -97,7 +97,7 @@ pub fn onlooker(json: bool, people: &People, unit: &str, period: &Period) -> Box
     let (people, unit) = (people.clone(), unit.to_owned());
     if json {
         Box::new(events::Stream::default())
-    } else if std::io::stdout().is_terminal() {
+    } else if terminal::can_be_drawn_on(&Term::stdout()) {
         Box::new(live::List::new(people, unit, period.limit))
     } else {
         Box::new(live::Lines { people, unit })

@@ -51,6 +51,11 @@ impl Terminal {
         console::strip_ansi_codes(&String::from_utf8_lossy(&self.raw)).replace('\r', "")
     }
 
+    /// The same with all escapes.
+    pub fn raw(&self) -> String {
+        String::from_utf8_lossy(&self.raw).into_owned()
+    }
+
     /// Reads until `pattern` appears in what no earlier `expect` has gone past; returns the text up to its end.
     pub fn expect(&mut self, pattern: &str) -> String {
         let end = Instant::now() + DEADLINE;

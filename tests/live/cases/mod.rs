@@ -19,6 +19,7 @@ mod ladder;
 mod lasting;
 mod lint;
 mod minimum;
+mod naming;
 mod notified;
 mod other_causes;
 mod own_policy;
@@ -95,6 +96,7 @@ pub fn all() -> Vec<Case> {
         denials::CASES,
         other_causes::CASES,
         prompts::CASES,
+        naming::CASES,
         refused::CASES,
         apply_errors::CASES,
         floods::CASES,

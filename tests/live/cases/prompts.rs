@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
         .only_on(&["host", "bookworm"]),
     Case::new("prompts::yes", yes),
     Case::new("prompts::choosing", choosing),
+    Case::new("prompts::dumb_terminal", dumb_terminal).only_on(&["host", "bookworm"]),
     Case::new("prompts::nothing_chosen", nothing_chosen).only_on(&["host", "bookworm"]),
     Case::new("prompts::editing", editing).only_on(&["host", "bookworm"]),
     Case::new("prompts::terminal_modes", terminal_modes).only_on(&["host", "bookworm"]),
@@ -123,8 +124,11 @@ fn yes(bed: &Bed) {
     let mut terminal = bed.unitfix_on_terminal(&[UNIT, "--apply", "--observe", "1"]);
     ask(&mut terminal, REPLAY);
     terminal.send("y\r");
+    terminal.expect("for 1 s ... 1s left"); // and nothing of it stays
+    terminal.expect("for 1 s ... 1 call denied, nothing lost");
     ask(&mut terminal, APPLY);
     terminal.send("yes\r");
+    terminal.expect("Restarting v.service and watching it ...");
     let (status, text) = terminal.wait();
     assert_eq!(status, 0, "{text}");
     assert!(text.contains("Repaired: "), "{text}");
@@ -166,6 +170,38 @@ fn choosing(bed: &Bed) {
     assert_eq!(status, 0, "{text}");
     assert_eq!(settings(bed, DROP_IN), ["SystemCallFilter=@resources"]);
     assert_said(&bed.unitfix(&["revert", UNIT, "--yes"]), 0, &[]);
+}
+
+/// On a terminal that only prints what it is sent, nothing is drawn, and the list has numbers. In another character set
+/// than UTF-8, nothing but ASCII is printed.
+fn dumb_terminal(bed: &Bed) {
+    start_killed(bed, FAILED);
+    let before = Snapshot::of(bed, UNIT);
+    let environment = ["env", "UNITFIX_PROC_ROOT=/run/hostproc", "TERM=dumb", "LC_ALL=de_DE.ISO-8859-1"];
+    let unitfix = [&environment[..], &["/run/ut/unitfix", UNIT, "--apply", "--observe", "2"]].concat();
+    for (typed, chosen) in [("2\r", true), ("\r", false), ("0\r", false), ("3\r", false), ("x\r", false)] {
+        let mut terminal = bed.terminal(&unitfix);
+        ask(&mut terminal, REPLAY);
+        terminal.send("y\r");
+        let said = terminal.expect("[y/N/c/e/?]");
+        assert!(said.contains("for 2 s ... 1 call denied, nothing lost"), "{said}");
+        terminal.send("?\r");
+        terminal.expect("lower its limits (open files, memory, ...)");
+        ask(&mut terminal, APPLY);
+        terminal.send("c\r");
+        terminal.expect("  2  group");
+        terminal.expect("Which change? [1-2, Return: none]");
+        terminal.send(typed);
+        if chosen {
+            terminal.expect("+SystemCallFilter=@resources");
+        }
+        ask(&mut terminal, APPLY);
+        terminal.send("n\r");
+        assert!(terminal.raw().is_ascii() && !terminal.raw().contains('\x1b'), "{:?}", terminal.raw());
+        let (status, text) = terminal.wait();
+        assert_eq!((status, text.contains("@@ -0,0 +1,4 @@\n")), (1, true), "{typed:?}: {text}");
+        before.assert_same(bed, UNIT, "declined on a dumb terminal");
+    }
 }
 
 /// Out of the list without a choice: the question comes again, and what is not a yes changes nothing.

@@ -72,11 +72,42 @@ fn not_root(bed: &Bed) {
         |arguments: &[&str]| bed.exec(&[&nobody[..], &ENVIRONMENT, &["/run/ut/unitfix"], arguments].concat());
     start_killed(bed, FAILED);
     let (before, invocation) = (Snapshot::of(bed, UNIT), bed.show(UNIT, "InvocationID"));
-    for arguments in [&[UNIT, "--yes"][..], &[UNIT, "--apply", "--yes"], &[UNIT, "--via", "strace", "--yes"]]
-    {
-        assert_said(&unitfix(arguments), 5, &["sudo unitfix v.service"]);
+    let group = "sudo usermod -aG systemd-journal";
+    for arguments in ["v", "v --yes", "v.service --apply --yes", "v.service --via strace --yes --json"] {
+        let output = unitfix(&arguments.split(' ').collect::<Vec<_>>());
+        assert_said(&output, 5, &[group, "needs root"]);
+        let last = output.stderr.lines().last().unwrap_or_default();
+        assert!(last.ends_with(&format!("root: sudo unitfix {arguments}")), "{last}");
     }
-    assert_said(&unitfix(&["revert", UNIT, "--yes"]), 5, &["sudo unitfix revert v.service"]);
+    assert_said(
+        &unitfix(&["watch", "v", "--for", "1h"]),
+        5,
+        &["needs root: sudo unitfix watch v --for 1h\n"],
+    );
+    assert_said(
+        &unitfix(&["revert", UNIT, "--yes"]),
+        5,
+        &["needs root: sudo unitfix revert v.service --yes\n"],
+    );
+    assert_said(&unitfix(&["status"]), 0, &["unitfix has written nothing here."]);
+    assert_said(&unitfix(&["policy", UNIT, "setrlimit"]), 0, &["setrlimit: kills the process"]);
+    assert_said(&unitfix(&["explain", "setrlimit", "--unit", UNIT]), 0, &["v.service forbids setrlimit"]);
+    assert_said(&unitfix(&["scan"]), 5, &[group]);
+
+    // who may read the journal is shown what it says, and what root would do
+    let reader = ["setpriv", "--reuid=65534", "--regid=systemd-journal", "--clear-groups", "--"];
+    let unitfix =
+        |arguments: &[&str]| bed.exec(&[&reader[..], &ENVIRONMENT, &["/run/ut/unitfix"], arguments].concat());
+    let shown = ["killed ", "+SystemCallFilter=setrlimit"];
+    let output = unitfix(&[UNIT, "--prefer", "exact"]);
+    let command = "replay and writing the repair need root: sudo unitfix v.service --prefer exact\n";
+    assert_said(&output, 5, &[&shown[..], &[command]].concat());
+    let output = unitfix(&[UNIT, "--no-replay", "--apply", "--yes"]);
+    let command = "writing it needs root: sudo unitfix v.service --no-replay --apply --yes\n";
+    assert_said(&output, 5, &[&shown[..], &[command]].concat());
+    let output = unitfix(&[UNIT, "--no-replay"]);
+    let command = "To write it, as root: sudo unitfix v.service --no-replay --apply\n";
+    assert_said(&output, 1, &[&shown[..], &[command]].concat());
     before.assert_same(bed, UNIT, "not root");
     assert_eq!(bed.show(UNIT, "InvocationID"), invocation, "it was not restarted");
 }
