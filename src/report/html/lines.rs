@@ -2,7 +2,6 @@
 
 use super::super::people::deciding;
 use super::super::{DenialRow, TokenRow};
-use super::sentence;
 use maud::{Markup, html};
 
 /// Each word that decided, in its line, with what it decided.
@@ -10,7 +9,7 @@ pub(super) fn decisions(rows: &[DenialRow]) -> Markup {
     html! {
         @for (token, words) in deciding(rows) {
             (place(token))
-            p.small { (sentence(&words)) "." }
+            p.small { (words) "." }
         }
     }
 }
