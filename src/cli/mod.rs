@@ -35,8 +35,7 @@ const OBSERVE: u32 = 10;
     max_term_width = 80
 )]
 #[command(after_help = "Nothing is restarted or written without a yes. Exit status: 0 nothing to repair,\n\
-or repaired; 1 proposed; 2 usage; 3 no repair can be offered; 4 rolled back;\n\
-5 this system cannot do it. See also unitfix(1).")]
+or repaired; 1 proposed; 2 usage; 3 no repair; 4 rolled back; 5 not possible.")]
 pub struct Cli {
     /// What to do, if not to repair
     #[command(subcommand)]

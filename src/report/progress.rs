@@ -138,7 +138,7 @@ mod tests {
         );
         assert_eq!(drawn(seconds(11), Some(seconds(10)), 80), "Replaying v.service for 10 s ... ending");
         assert_eq!(drawn(seconds(65), None, 80), "Replaying v.service for 10 s ... 1min 5s");
-        assert_eq!(drawn(seconds(0), Some(seconds(100)), 30), "Replaying v.servi… 1min 40s left");
+        assert_eq!(drawn(seconds(0), Some(seconds(100)), 30), "Replaying v.se… 1min 40s left");
         assert!(!drawn(seconds(0), Some(seconds(100)), 0).is_empty());
         assert_eq!(line("\u{1b}[2J", seconds(0), None, 80), "\\u{1b}[2J 0s");
     }

@@ -62,7 +62,9 @@ pub struct Inspected {
 
 impl Inspected {
     fn of(state: LoadState, judged: Judged, name: UnitName, register: Register) -> Self {
-        let missing = (state == LoadState::NotFound).then(|| register.not_found(name.as_str()));
+        let unreadable = |f: &Finding| matches!(f.code, Code::AliasLoop | Code::UnreadableUnit);
+        let missing = state == LoadState::NotFound && !judged.unit.findings.iter().any(unreadable);
+        let missing = missing.then(|| register.not_found(name.as_str()));
         say_real_name(&name, &judged.unit.name);
         Inspected { state, judged, name, missing }
     }
