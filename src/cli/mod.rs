@@ -46,8 +46,20 @@ pub struct Cli {
 }
 
 /// What `-h` leaves to `--help`: what is seldom needed, and what those know who ask for the short one.
-const SELDOM: [&str; 10] =
-    ["unit", "allow_risk", "minimize", "check", "via", "observe", "blame", "log", "root", "json"];
+const SELDOM: [&str; 12] = [
+    "unit",
+    "patch",
+    "allow_risk",
+    "minimize",
+    "check",
+    "via",
+    "observe",
+    "blame",
+    "log",
+    "html",
+    "root",
+    "json",
+];
 
 /// The command line of this run. For a mistake in it, or for help, the program ends here.
 #[must_use]
