@@ -23,7 +23,8 @@ fn text(path: &str) -> String {
 }
 
 /// The manuals.
-const PAGES: [&str; 3] = ["unitfix.1", "unitfix-rules.5", "unitfix-findings.7"];
+const PAGES: [&str; 5] =
+    ["unitfix.1", "unitfix-rules.5", "unitfix-findings.7", "unitfix-proposals.7", "unitfix-filters.7"];
 
 /// What groff(7) makes of its escapes; the backslash comes last.
 const ESCAPES: [(&str, &str); 11] = [

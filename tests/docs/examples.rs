@@ -1,4 +1,4 @@
-//! The examples of unitfix(1) that need nothing but a unit file do what is said of them.
+//! The examples of the manuals that need nothing but a unit file do what is said of them.
 
 use super::{section, text};
 use std::fs;
@@ -52,4 +52,38 @@ fn examples_of_unit_files_do_what_is_said() {
     let patched = fs::read_to_string(&file).unwrap();
     assert!(patched.contains("setpriority:EPERM"), "{patched}");
     assert_eq!(typed(folder.path(), "unitfix ./debian/docuum.service").0, 0, "repaired");
+}
+
+/// What stands between `.nf` and `.fi` in a manual.
+fn quoted(page: &str) -> Vec<String> {
+    let text = text(&format!("man/{page}")).replace("\\-", "-");
+    let blocks = text.split(".nf\n").skip(1);
+    blocks.map(|block| block.split_once(".fi\n").unwrap().0.to_owned()).collect()
+}
+
+/// The README's output is that of real runs; lines are cut here, as a manual is narrower.
+#[test]
+fn a_proposal_looks_as_is_said() {
+    let readme = text("README.md");
+    let quoted = quoted("unitfix-proposals.7");
+    assert_eq!(quoted.len(), 3);
+    for line in quoted.iter().flat_map(|block| block.lines()) {
+        assert!(readme.lines().any(|other| other.starts_with(line)), "{line}");
+    }
+}
+
+/// Nothing is wrong with the filters that authors are told to write, and the commands judge them.
+#[test]
+fn filters_that_authors_are_told_to_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks = quoted("unitfix-filters.7");
+    let (units, commands): (Vec<_>, Vec<_>) = blocks.iter().partition(|block| block.contains("[Service]"));
+    assert_eq!((units.len(), commands.len()), (2, 2));
+    for unit in units {
+        fs::write(folder.path().join("food.service"), unit.replace("/usr/bin/food", "/bin/true")).unwrap();
+        for command in &commands {
+            let (status, said) = typed(folder.path(), command);
+            assert_eq!(status, 0, "{unit}{command}{said}");
+        }
+    }
 }
