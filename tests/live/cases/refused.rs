@@ -47,7 +47,7 @@ fn units(bed: &Bed) {
         ("hidden.service", 3, "masked"),
         ("template@.service", 2, "template@"),
         ("template@", 2, "template@"),
-        ("some.socket", 2, "some.socket"),
+        ("some.mount", 2, "some.mount"),
         ("no such/file.service", 2, "no such/file.service"),
         ("../../etc/passwd", 3, "passwd"),
         ("white space.service", 2, "white space"),
@@ -63,7 +63,11 @@ fn units(bed: &Bed) {
     }
     // neither are there receipts of such
     assert_said(&bed.unitfix(&["revert", "nonexistent.service", "--yes"]), 0, &["wrote nothing"]);
-    assert_said(&bed.unitfix(&["revert", "some.socket", "--yes"]), 2, &["some.socket"]);
+    // what starts a service stands for it
+    let meant = "some.socket starts some.service, which is meant";
+    assert_said(&bed.unitfix(&["some.socket", "--apply", "--yes", "--observe", "1"]), 0, &[meant]);
+    assert_said(&bed.unitfix(&["revert", "some.socket", "--yes"]), 0, &[meant, "wrote nothing"]);
+    assert_eq!(bed.tree("/etc/systemd/system"), before);
 }
 
 fn not_root(bed: &Bed) {
