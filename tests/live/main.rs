@@ -7,7 +7,8 @@
 //!
 //! Each [case](cases) runs on every suite, as a trial named `SUITE::CASE`. A case has a bed for
 //! itself while it runs; [`bed::Pool`] hands beds on from one case to the next and stops them all at the end.
-//! On a host with bookworm's systemd, only what names bookworm runs there, unless a filter asks for more.
+//! On a host with bookworm's systemd, only what names bookworm runs there, and what names no suite runs on one of bullseye
+//! and trixie, unless a filter asks for more, or `UNITFIX_LIVE_ALL=1`.
 //! Nothing is skipped silently: the suites `host` and `bookworm` must work, and each other suite that
 //! cannot be fetched, with the packages that a case needs, is reported as NOT RUN. This needs root, and what `tests/bed/testbed` needs.
 
@@ -72,6 +73,11 @@ fn main() -> ExitCode {
     let of_the_rest = libtest_mimic::run(&one_by_one, trials(&suites, &pool, everything, true));
     pool.stop();
     report_slowest();
+    if everything && !suites::all_turns() {
+        suites::not_run(
+            "cases that name no suite, on one of bullseye and trixie each (UNITFIX_LIVE_ALL=1 runs them on both)",
+        );
+    }
     suites::report_not_run();
     if conclusion.has_failed() { conclusion.exit_code() } else { of_the_rest.exit_code() }
 }
@@ -83,7 +89,11 @@ fn trials(suites: &[&'static str], pool: &Arc<Pool>, everything: bool, alone: bo
     for &suite in suites {
         let repeats = everything && suites::repeats_host(suite);
         let runs = |case: &Case| case.alone == alone && case.runs_on(suite, repeats);
-        for case in cases::all().into_iter().filter(runs) {
+        let all = cases::all().into_iter().enumerate();
+        for (number, case) in all.filter(|(_, case)| runs(case)) {
+            if everything && case.only.is_empty() && suites::is_turn_of_another(suite, number) {
+                continue;
+            }
             std::panic::set_hook(Box::new(|info| eprintln!("{info}"))); // where and what, without a backtrace
             let pool = Arc::clone(pool);
             trials.push(Trial::ignorable_test(format!("{suite}::{}", case.name), move || {

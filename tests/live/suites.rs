@@ -55,6 +55,20 @@ pub fn repeats_host(name: &str) -> bool {
     name == "bookworm" && output.is_ok_and(|output| output.stdout.starts_with(OF_BOOKWORM.as_bytes()))
 }
 
+/// The suites between that of the machine and the newest one take turns, as the whole has to be over in half an hour.
+const IN_TURNS: [&str; 2] = ["bullseye", "trixie"];
+
+/// Whether it is not this suite's turn to run the case of this number, but another one's.
+pub fn is_turn_of_another(name: &str, number: usize) -> bool {
+    let at = IN_TURNS.iter().position(|suite| *suite == name);
+    !all_turns() && at.is_some_and(|at| number % IN_TURNS.len() != at)
+}
+
+/// Whether every case was asked for on every suite.
+pub fn all_turns() -> bool {
+    std::env::var_os("UNITFIX_LIVE_ALL").is_some_and(|value| value == "1")
+}
+
 /// Whether this suite, with whatever packages, has to work.
 pub fn is_mandatory(name: &str) -> bool {
     SUITES.iter().any(|suite| suite.name == name && suite.mandatory)

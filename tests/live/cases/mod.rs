@@ -46,7 +46,7 @@ pub struct Case {
     /// Beside what every bed has; comma-separated.
     pub packages: &'static str,
     /// All of them, if there is none.
-    only: &'static [&'static str],
+    pub only: &'static [&'static str],
     /// No other case runs meanwhile.
     pub alone: bool,
 }
