@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "schema/mod.rs"]
+mod schema;
+
 /// The working tree of somebody who has a unit.
 struct Tree {
     folder: tempfile::TempDir,
@@ -105,6 +108,10 @@ fn whole_outputs() {
         let args: Vec<&str> = args.lines().collect();
         let tree = Tree::with(args[0], &read("unit"));
         let output = tree.check(&args);
+        if args.windows(2).any(|pair| pair == ["--format", "json"]) {
+            let printed = std::str::from_utf8(&output.stdout).unwrap();
+            assert_eq!(schema::check(&["check"], printed), 1, "{}", case.display());
+        }
         let left: Vec<_> = fs::read_dir(tree.path(args[0]).parent().unwrap()).unwrap().collect();
         assert_eq!(left.len(), 1, "{}: something was written", case.display());
         for (name, seen) in [

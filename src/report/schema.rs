@@ -1,7 +1,7 @@
 //! man/unitfix.schema.json: the JSON Schema of everything that `--json` prints, made of the types that print it.
 //! Only tests know it; `UNITFIX_BLESS=1 cargo test --lib schema` writes it anew.
 
-use super::{Lint, PolicyPage, Report, SCHEMA, ScanReport};
+use super::{CheckReport, Lint, PolicyPage, Report, SCHEMA, ScanReport};
 use crate::explain::Explanation;
 use crate::undo::Status;
 use crate::watch::{Last, Stamped};
@@ -26,6 +26,7 @@ fn outputs(generator: &mut SchemaGenerator) -> Vec<Value> {
         output::<Last>(generator, "unitfix watch: the last line"),
         output::<PolicyPage>(generator, "unitfix policy"),
         output::<Lint>(generator, "unitfix policy --lint"),
+        output::<CheckReport>(generator, "unitfix check --format json"),
         output::<Explanation>(generator, "unitfix explain"),
         output::<ScanReport>(generator, "unitfix scan"),
         output::<Status>(generator, "unitfix status"),

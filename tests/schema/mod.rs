@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 const LOCATION: &str = "urn:unitfix:strict";
 
 /// The definitions that are compiled: what one object can be.
-const DEFINITIONS: [&str; 8] =
-    ["Report", "WatchEvent", "WatchReport", "Policy", "Lint", "Explanation", "Scan", "Status"];
+const DEFINITIONS: [&str; 9] =
+    ["Report", "WatchEvent", "WatchReport", "Policy", "Lint", "Check", "Explanation", "Scan", "Status"];
 
 struct Schema {
     schemas: Schemas,
@@ -43,6 +43,7 @@ fn definition(arguments: &[&str], value: &Value) -> &'static str {
     match *arguments.first().unwrap() {
         "policy" if arguments.contains(&"--lint") => "Lint",
         "policy" => "Policy",
+        "check" => "Check",
         "explain" => "Explanation",
         "scan" => "Scan",
         "status" => "Status",

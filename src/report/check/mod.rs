@@ -17,8 +17,10 @@ use serde::Serialize;
 
 /// What a check showed.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Check"))]
 pub struct CheckReport {
     /// The version of this format.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: u32,
     /// The version of unitfix.
     pub unitfix: &'static str,
@@ -69,6 +71,7 @@ pub struct CheckReport {
 
 /// Tests, and what became of them.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Tests"))]
 pub struct TestsRow {
     /// The command and its arguments.
     pub command: Vec<String>,
