@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 /// No unit file, receipt, or file of a package manager is larger; what is, is refused rather than read.
 const SIZE_MAX: u64 = 16 << 20;
 
+/// So often a path is opened anew that changed, as far as the kernel could tell, while it was followed.
+const TRIES: u32 = 1000;
+
 /// A folder that stands for `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root(PathBuf);
@@ -60,7 +63,14 @@ impl Root {
     fn open(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
         let folder = open(&self.0, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-        openat2(&folder, path, how)
+        // a rename or a mount anywhere in the system may come between `..` and its folder (openat2(2), EAGAIN)
+        for _ in 0..TRIES {
+            match openat2(&folder, path, how) {
+                Err(Errno::EAGAIN) => {}
+                opened => return opened,
+            }
+        }
+        Err(Errno::EAGAIN)
     }
 
     /// The bytes of a regular file (or nothing, of `/dev/null`), links followed.

@@ -9,18 +9,25 @@ use std::path::{Path, PathBuf};
 /// with its rotated files, oldest first. Links are not followed.
 pub fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
+    let mut refused = None;
     for (path, kind) in listed(folder)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if kind.is_file() && (is_journal(&name) || rotation(&name).is_some()) {
             found.push(path);
         } else if kind.is_dir() && is_machine(&name) {
-            // one that cannot be listed holds nothing that could be read
-            let inner = listed(&path).unwrap_or_default().into_iter();
-            let journals = inner.filter(|(path, kind)| {
+            let inner = listed(&path).unwrap_or_else(|error| {
+                refused = Some(error);
+                Vec::new()
+            });
+            let journals = inner.into_iter().filter(|(path, kind)| {
                 kind.is_file() && is_journal(&path.file_name().unwrap_or_default().to_string_lossy())
             });
             found.extend(journals.map(|(path, _)| path));
         }
+    }
+    // one that cannot be listed holds nothing that could be read: that matters where there is nothing else
+    if let Some(error) = refused.filter(|_| found.is_empty()) {
+        return Err(error);
     }
     found.sort_by_cached_key(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
