@@ -96,12 +96,15 @@ fn trials(suites: &[&'static str], pool: &Arc<Pool>, everything: bool, alone: bo
             }
             std::panic::set_hook(Box::new(|info| eprintln!("{info}"))); // where and what, without a backtrace
             let pool = Arc::clone(pool);
-            trials.push(Trial::ignorable_test(format!("{suite}::{}", case.name), move || {
-                run(&case, suite, &pool)
-            }));
+            let name = format!("{suite}::{}", case.name);
+            trials.push((number, Trial::ignorable_test(name, move || run(&case, suite, &pool))));
         }
     }
-    trials
+    if alone {
+        // one on all suites, then the next: floods come late, as the journals of all beds take a while to read them
+        trials.sort_by_key(|(number, _)| *number);
+    }
+    trials.into_iter().map(|(_, trial)| trial).collect()
 }
 
 /// How long each case took, that of its bed's boot not counted.

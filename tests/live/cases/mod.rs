@@ -81,6 +81,7 @@ impl Case {
 /// Every case, in the order in which they run.
 pub fn all() -> Vec<Case> {
     [
+        packaged::CASES, // of those that run alone, before the floods
         // the longest first, so that nobody waits for them in the end
         lasting::CASES,
         failure_points::CASES,
@@ -108,7 +109,6 @@ pub fn all() -> Vec<Case> {
         forged::CASES,
         hostile::CASES,
         own_policy::CASES,
-        packaged::CASES,
         policy::CASES,
         scanning::CASES,
         patch::CASES,
