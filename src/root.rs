@@ -60,7 +60,7 @@ impl Root {
         self.0.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    fn open(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    pub(crate) fn open(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
         let folder = open(&self.0, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
         // a rename or a mount anywhere in the system may come between `..` and its folder (openat2(2), EAGAIN)

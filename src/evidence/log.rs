@@ -8,8 +8,7 @@ use super::record::{self, Malformed};
 use super::{Denial, Source, Untrusted};
 use crate::root::Root;
 use crate::syscalls::Call;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::Mode;
+use nix::fcntl::OFlag;
 use scan::{Batch, Search};
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -329,10 +328,7 @@ fn rotation(name: &str) -> Option<u32> {
 
 /// Open something inside of a root folder, links never leading out of it; nothing where it is not there.
 fn open_in(root: &Root, path: &Path, flags: OFlag) -> io::Result<Option<File>> {
-    let folder = root.join(Path::new("/"));
-    let folder = open(&folder, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-    match openat2(&folder, path, how) {
+    match root.open(path, flags) {
         Ok(handle) => Ok(Some(File::from(handle))),
         Err(nix::errno::Errno::ENOENT) => Ok(None),
         Err(error) => Err(error.into()),

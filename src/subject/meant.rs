@@ -101,26 +101,16 @@ impl<'a> Register<'a> {
         };
         let why = if why.is_empty() { String::new() } else { format!("; {why}") };
         let template = one_line(template);
-        Failure::Usage(match instances.len() {
-            0 => format!(
-                "{template} is a template{why}. Name an instance of it, for example {}",
-                template.replacen('@', "@1", 1)
-            ),
-            1 => format!(
-                "{template} is a template{why}. Name its instance that is {how}: {}",
-                list(&instances)
-            ),
-            n if n <= INSTANCES => {
-                format!(
-                    "{template} is a template{why}. Name one of its instances that are {how}: {}",
-                    list(&instances)
-                )
+        let advice = match instances.len() {
+            0 => format!("Name an instance of it, for example {}", template.replacen('@', "@1", 1)),
+            1 => format!("Name its instance that is {how}: {}", list(&instances)),
+            n if n <= INSTANCES => format!("Name one of its instances that are {how}: {}", list(&instances)),
+            n => {
+                let first = instances[..INSTANCES].join(", ");
+                format!("Name one of its instances, of which {n} are {how}: {first}, ...")
             }
-            n => format!(
-                "{template} is a template{why}. Name one of its instances, of which {n} are {how}: {}, ...",
-                instances[..INSTANCES].join(", ")
-            ),
-        })
+        };
+        Failure::Usage(format!("{template} is a template{why}. {advice}"))
     }
 
     /// There is no unit of a name: what was probably meant.

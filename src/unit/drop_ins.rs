@@ -78,6 +78,19 @@ pub(super) fn beside(root: &Root, directory: &Path, version: u32) -> (Vec<PathBu
     choice.finish()
 }
 
+/// The drop-ins that count of those in some directories, which are given in the order of their priority.
+pub(super) fn of_directories(
+    root: &Root,
+    directories: impl IntoIterator<Item = PathBuf>,
+    version: u32,
+) -> Vec<PathBuf> {
+    let mut choice = Choice::new(root, version);
+    for directory in directories.into_iter().filter(|directory| root.is_directory(directory)) {
+        choice.add(&directory);
+    }
+    choice.finish().0
+}
+
 /// The drop-ins that count, from directories in the order of their priority.
 struct Choice<'a> {
     root: &'a Root,

@@ -2,10 +2,8 @@
 //! systemd.timer(5) and systemd.path(5).
 
 use super::search::directories;
-use super::{SourceFile, UnitName, parse_boolean, syntax};
+use super::{SourceFile, UnitName, drop_ins, parse_boolean, syntax};
 use crate::root::Root;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 /// The types of units that start another one, with the section and the setting that name it.
 const TYPES: [(&str, &str, &str); 3] =
@@ -51,15 +49,9 @@ impl Triggered {
         let real = real.filter(|real| trigger_stem(real).is_some() && !real.contains("@."));
         let real = real.as_deref().unwrap_or(name);
         let folders = [Some(real), template.as_deref()].into_iter().flatten();
-        let mut drop_ins: BTreeMap<_, PathBuf> = BTreeMap::new();
-        for folder in folders.flat_map(|name| in_folders(&format!("{name}.d"))) {
-            for file in root.list(&folder).unwrap_or_default() {
-                // for one file name, the directory that comes first counts
-                drop_ins.entry(file.clone()).or_insert_with(|| folder.join(file));
-            }
-        }
-        drop_ins.retain(|file, _| Path::new(file).extension().is_some_and(|extension| extension == "conf"));
-        let files = std::iter::once(fragment).chain(drop_ins.into_values());
+        let folders = folders.flat_map(|name| in_folders(&format!("{name}.d")));
+        let drop_ins = drop_ins::of_directories(root, folders, version);
+        let files = std::iter::once(fragment).chain(drop_ins);
         let sources = files.filter_map(|path| Some(SourceFile::new(path.clone(), root.read(&path).ok()?)));
         let settings: Vec<_> = sources.flat_map(|file| syntax::parse_as(&file, version).settings).collect();
         let last = |key: &str| {
@@ -142,6 +134,12 @@ mod tests {
             ),
             unit("c.service")
         );
+        let masked = [
+            ("usr/lib/systemd/system/a.path", "[Path]\nUnit=b.service\n"),
+            ("etc/systemd/system/a.path.d/x.conf", ""),
+            ("usr/lib/systemd/system/a.path.d/x.conf", "[Path]\nUnit=d.service\n"),
+        ];
+        assert_eq!(started(&masked, "a.path"), unit("b.service"));
         let instance = "[Timer]\nUnit=job-%i@%p.service\n";
         assert_eq!(
             started(&[("etc/systemd/system/a@.timer", instance)], "a@x.timer"),
