@@ -88,6 +88,8 @@ pub mod rules;
 pub mod run;
 #[forbid(unsafe_code)]
 pub mod scan;
+#[forbid(unsafe_code)]
+pub mod scope;
 pub mod seccomp;
 #[forbid(unsafe_code)]
 pub mod span;

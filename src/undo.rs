@@ -5,12 +5,13 @@ use crate::cli::{as_root, as_typed};
 use crate::ending::Ending;
 use crate::evidence::one_line;
 use crate::explain::closest_unit;
-use crate::manager::{Manager, ManagerError, Standing, SystemManager};
+use crate::manager::{BusManager, Manager, ManagerError, Standing};
 use crate::plan::HEADER;
 use crate::replay::session;
 use crate::report::progress::Working;
 use crate::report::{People, SCHEMA, output};
 use crate::root::Root;
+use crate::scope::Scope;
 use crate::subject::{Failure, Register, leftovers};
 use crate::trust;
 use crate::unit::{UnitName, drop_in_folder, shown_path};
@@ -20,33 +21,37 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The service that is meant by a name: one that unitfix wrote for, or left something of, goes by just this name.
-pub fn written_for(asked: &str, root: &Root) -> Result<UnitName, Failure> {
-    let register = Register::below(root);
+pub fn written_for(asked: &str, store: &Store) -> Result<UnitName, Failure> {
+    let root = &root_of(store);
+    let manager = BusManager::connect(store.scope()).ok().filter(|_| store.scope().owner().is_some());
+    let register = match &manager {
+        Some(manager) => Register::Manager(manager, store.scope()),
+        None => Register::below(root),
+    };
     let name = register.service(asked)?;
-    let half_written = change::half_written_of(root, &name).is_ok_and(|files| !files.is_empty());
-    let left = half_written || root.is_system() && leftovers::are_there(&name);
-    let written = left || root.kind(&Store::path_of(&name)).is_some();
+    let written = leftovers::are_there(store, &name) || root.kind(&store.path_of(&name)).is_some();
     Ok(if written { name } else { register.real_name(&name) })
 }
 
-/// Take back what was written for a unit of this system, or of a root folder.
-pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, Failure> {
+/// Take back what was written for a unit of this system, of a user, or of a root folder.
+pub fn revert(name: &UnitName, store: &Store, prompt: &Prompt) -> Result<Ending, Failure> {
+    let (root, scope) = (&root_of(store), store.scope());
     let system = |error: &dyn std::fmt::Display| Failure::System(error.to_string());
-    if root.is_system() && !nix::unistd::geteuid().is_root() {
+    if root.is_system() && *scope == Scope::System && !nix::unistd::geteuid().is_root() {
         return Err(Failure::System(format!("taking it back needs root: {}", as_root())));
     }
-    let _lock = Lock::below(root, name).map_err(|e| system(&e))?;
-    let manager = root.is_system().then(SystemManager::connect).and_then(Result::ok);
+    let lock = if scope.owner().is_some() { Lock::take(scope, name) } else { Lock::below(root, name) };
+    let _lock = lock.map_err(|e| system(&e))?;
+    let manager = root.is_system().then(|| BusManager::connect(scope)).and_then(Result::ok);
     let leftovers = match &manager {
-        Some(manager) => leftovers::put_right(manager, name)?,
-        None => leftovers::put_right_below(root, name)?,
+        Some(manager) => leftovers::put_right(manager, store, name)?,
+        None => leftovers::put_right_below(store, name)?,
     };
     for finding in leftovers {
         output::message(&format!("unitfix: {}\n", finding.message));
     }
-    let store = Store::new(root);
     let Some(receipt) = store.load(name).map_err(|e| system(&e))? else {
-        return Ok(Ending::NothingToDo(nothing_written(name, &store)));
+        return Ok(Ending::NothingToDo(nothing_written(name, store)));
     };
     // somebody may have done it by hand, or a run that was killed may have begun
     let (done, rest): (Vec<_>, Vec<_>) =
@@ -56,7 +61,7 @@ pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, F
         return Ok(Ending::NoRepair(format!(
             "{} is not as unitfix wrote it: it is left alone. Take it away by hand, then {} as well",
             shown_path(&file.path),
-            shown_path(&root.join(&Store::path_of(name)))
+            shown_path(&root.join(&store.path_of(name)))
         )));
     }
     for file in &done {
@@ -89,13 +94,19 @@ pub fn revert(name: &UnitName, root: &Root, prompt: &Prompt) -> Result<Ending, F
         let _working = Working::on(format!("Reloading systemd and restarting {name} ..."), None);
         reload(&manager, name, running).map_err(|e| {
             Failure::System(format!(
-                "{e}: the files are as they were before; `unitfix revert {name}` tries again"
+                "{e}: the files are as they were before; `unitfix revert{} {name}` tries again",
+                scope.option()
             ))
         })?;
     }
     // last: until here another run would have to finish this
     store.remove(name).map_err(|e| system(&e))?;
     Ok(Ending::NothingToDo(format!("Taken back: {name} is as it was before unitfix.")))
+}
+
+/// The root below which what was written is.
+fn root_of(store: &Store) -> Root {
+    store.root().cloned().unwrap_or_default()
 }
 
 /// That nothing was written for a unit, and for which it was that may be meant.
@@ -189,15 +200,17 @@ pub struct Status {
 }
 
 /// What unitfix wrote, on this system or below a root folder.
-pub fn status(root: &Root, only: Option<&UnitName>) -> Result<Status, Failure> {
+pub fn status(store: &Store, only: Option<&UnitName>) -> Result<Status, Failure> {
+    let (root, scope) = (&root_of(store), store.scope());
+    let of_system = root.is_system() && *scope == Scope::System;
     let system = |e: io::Error| Failure::System(format!("the receipts cannot be read: {e}"));
-    if root.is_system() {
+    if of_system {
         trust::own_folders().map_err(Failure::System)?;
     }
     let wanted = |unit: &str| only.is_none_or(|name| name.as_str() == unit);
-    let receipts = Store::new(root).all().map_err(system)?;
-    let replays = if root.is_system() { session::sessions().map_err(system)? } else { Vec::new() };
-    let half_written = change::all_half_written(root).map_err(system)?;
+    let receipts = store.all().map_err(system)?;
+    let replays = if of_system { session::sessions().map_err(system)? } else { Vec::new() };
+    let half_written = change::all_half_written(store).map_err(system)?;
     let row = |receipt: Receipt| {
         let undo = receipt.undo();
         let now = if undo.files.iter().all(|f| is_as_written(root, f)) {
@@ -225,10 +238,10 @@ pub fn status(root: &Root, only: Option<&UnitName>) -> Result<Status, Failure> {
 impl Status {
     /// As text for people.
     #[must_use]
-    pub fn text(&self, root: &Root) -> String {
-        let mut out = String::new();
+    pub fn text(&self, store: &Store) -> String {
+        let (mut out, root) = (String::new(), root_of(store));
         let place = if root.is_system() {
-            String::new()
+            store.scope().option().to_owned()
         } else {
             format!(" --root {}", as_typed(&root.join(Path::new("/"))))
         };

@@ -8,7 +8,7 @@ use crate::root::Root;
 use crate::unit::{UnitName, shown_path};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A change that a run is about to make, or has made, until it has seen that it helps. It stands in the receipt, which
 /// is written first, so that what was there before is known whatever happens.
@@ -38,36 +38,33 @@ impl Pending {
     }
 }
 
-/// Where the folders with drop-ins are.
-const DROP_INS: [&str; 2] = ["/etc/systemd/system", "/run/systemd/system"];
-/// The folders with a file for each unit.
-const NOTES: [&str; 2] = ["/run/unitfix/replay", "/var/lib/unitfix"];
-
 /// The files of a unit that are being written, or were when a run was killed. They do not count for anything.
-pub fn half_written_of(root: &Root, unit: &UnitName) -> io::Result<Vec<PathBuf>> {
+pub fn half_written_of(store: &Store, unit: &UnitName) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for folder in DROP_INS {
-        found.extend(half_written(root, &Path::new(folder).join(format!("{unit}.d")), None)?);
+    let Some(root) = store.root() else { return Ok(found) };
+    for folder in store.scope().unit_folders() {
+        found.extend(half_written(root, &folder.join(format!("{unit}.d")), None)?);
     }
-    for folder in NOTES {
-        found.extend(half_written(root, Path::new(folder), Some(format!("{unit}.json").as_ref()))?);
+    for folder in store.scope().note_folders() {
+        found.extend(half_written(root, &folder, Some(format!("{unit}.json").as_ref()))?);
     }
     Ok(found)
 }
 
 /// Those of all units, each with its unit.
-pub fn all_half_written(root: &Root) -> io::Result<Vec<(UnitName, PathBuf)>> {
+pub fn all_half_written(store: &Store) -> io::Result<Vec<(UnitName, PathBuf)>> {
     let mut all = Vec::new();
-    for folder in DROP_INS.map(Path::new) {
-        for name in root.list(folder)? {
+    let Some(root) = store.root() else { return Ok(all) };
+    for folder in store.scope().unit_folders() {
+        for name in root.list(&folder)? {
             let unit = name.to_str().and_then(|name| UnitName::parse(name.strip_suffix(".d")?).ok());
             let Some(unit) = unit else { continue };
             let files = half_written(root, &folder.join(name), None)?;
             all.extend(files.into_iter().map(|path| (unit.clone(), path)));
         }
     }
-    for folder in NOTES {
-        let files = half_written(root, Path::new(folder), None)?;
+    for folder in store.scope().note_folders() {
+        let files = half_written(root, &folder, None)?;
         all.extend(files.into_iter().filter_map(|path| {
             let name = path.file_name()?.to_str()?.strip_prefix(super::write::STAGED)?;
             let unit = UnitName::parse(name.rsplit_once('-')?.0.strip_suffix(".json")?).ok()?;
@@ -79,8 +76,9 @@ pub fn all_half_written(root: &Root) -> io::Result<Vec<(UnitName, PathBuf)>> {
 }
 
 /// Take them away. Returns what there is to tell. Only for who holds the unit's lock.
-pub fn sweep(root: &Root, unit: &UnitName) -> io::Result<Option<String>> {
-    let files = half_written_of(root, unit)?;
+pub fn sweep(store: &Store, unit: &UnitName) -> io::Result<Option<String>> {
+    let Some(root) = store.root() else { return Ok(None) };
+    let files = half_written_of(store, unit)?;
     for file in &files {
         replace(root, file, None, false)?;
     }

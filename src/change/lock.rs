@@ -2,6 +2,7 @@
 
 use super::own_folder;
 use crate::root::Root;
+use crate::scope::Scope;
 use crate::trust;
 use crate::unit::UnitName;
 use nix::errno::Errno;
@@ -11,9 +12,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-/// Where locks live on the running system.
-const FOLDER: &str = "/run/unitfix/lock";
 
 /// Held as long as a run changes anything at a unit; the kernel takes it back when the process ends.
 #[derive(Debug)]
@@ -49,12 +47,15 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Take the lock of a unit of this system, or say who holds it.
-    pub fn take(unit: &UnitName) -> Result<Self, LockError> {
-        let path = Path::new(FOLDER).join(unit.as_str());
+    /// Take the lock of a unit of this system or of a user of it, or say who holds it.
+    pub fn take(scope: &Scope, unit: &UnitName) -> Result<Self, LockError> {
+        let folder = scope.locks();
+        let path = folder.join(unit.as_str());
         let io = |error| LockError::Io { path: path.clone(), error };
-        trust::own_folders().map_err(LockError::NotOurs)?;
-        let file = open(&path, unit).map_err(io)?;
+        if *scope == Scope::System {
+            trust::own_folders().map_err(LockError::NotOurs)?;
+        }
+        let file = open(&folder, &path, unit).map_err(io)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut file) => {
                 file.set_len(0).map_err(io)?;
@@ -75,7 +76,7 @@ impl Lock {
     /// whatever is made of it. Of the running system, that of the unit.
     pub fn below(root: &Root, unit: &UnitName) -> Result<Self, LockError> {
         if root.is_system() && nix::unistd::geteuid().is_root() {
-            return Self::take(unit);
+            return Self::take(&Scope::System, unit);
         }
         let path = root.join(Path::new("/"));
         let io = |error| LockError::Io { path: path.clone(), error };
@@ -89,8 +90,8 @@ impl Lock {
 }
 
 /// Open the file of a lock, making it if it is not there: nobody but root may be able to write it, or lock it for ever.
-fn open(path: &Path, unit: &UnitName) -> io::Result<File> {
-    let folder = own_folder(Path::new(FOLDER))?;
+fn open(folder: &Path, path: &Path, unit: &UnitName) -> io::Result<File> {
+    let folder = own_folder(folder)?;
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let mode = Mode::from_bits_truncate(0o644);
     let file = File::from(openat(&folder, unit.as_str(), flags, mode)?);

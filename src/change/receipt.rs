@@ -5,15 +5,12 @@ use crate::evidence::Untrusted;
 use crate::plan::Amendment;
 use crate::policy::errno_name;
 use crate::root::Root;
-use crate::subject::etc_folder;
+use crate::scope::Scope;
 use crate::trust;
 use crate::unit::{UnitName, shown_path};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// Where receipts are kept, from inside the root.
-const FOLDER: &str = "/var/lib/unitfix";
 
 /// What unitfix wrote for one unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,9 +51,9 @@ impl Receipt {
 
     /// Whether this can be the receipt at this path. Below another root somebody else may have written it: nothing but
     /// drop-ins of the unit is taken back.
-    fn is_of(&self, path: &Path) -> Result<(), String> {
-        let unit = UnitName::parse(&self.unit).ok().filter(|unit| Store::path_of(unit) == path);
-        let folder = etc_folder(&unit.ok_or("this is the receipt of another unit")?);
+    fn is_of(&self, store: &Store, path: &Path) -> Result<(), String> {
+        let unit = UnitName::parse(&self.unit).ok().filter(|unit| store.path_of(unit) == path);
+        let folder = store.scope.drop_in_folder(&unit.ok_or("this is the receipt of another unit")?);
         let is_drop_in = |path: &Path| {
             path.parent() == Some(&folder) && path.extension().is_some_and(|extension| extension == "conf")
         };
@@ -64,7 +61,8 @@ impl Receipt {
         if let Some(file) = self.files.iter().chain(pending).find(|file| !is_drop_in(&file.path)) {
             return Err(format!("{} is not one of the unit's drop-ins", shown_path(&file.path)));
         }
-        self.pending.as_ref().and_then(|pending| pending.former.as_ref()).map_or(Ok(()), |r| r.is_of(path))
+        let former = self.pending.as_ref().and_then(|pending| pending.former.as_ref());
+        former.map_or(Ok(()), |former| former.is_of(store, path))
     }
 
     /// Take in what a further repair allows, or lets fail.
@@ -105,38 +103,57 @@ impl Receipt {
     }
 }
 
-/// The receipts of a system; or none, for unit files outside of one, whose drop-ins speak for themselves.
+/// The receipts of a system or of a user; or none, for unit files outside of one, whose drop-ins speak for themselves.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: Option<Root>,
+    scope: Scope,
 }
 
 impl Store {
     /// The receipts below a root.
     #[must_use]
     pub fn new(root: &Root) -> Self {
-        Store { root: Some(root.clone()) }
+        Store { root: Some(root.clone()), scope: Scope::System }
+    }
+
+    /// The receipts of this system, or of a user of it.
+    #[must_use]
+    pub fn of(scope: &Scope) -> Self {
+        Store { root: Some(Root::default()), scope: scope.clone() }
     }
 
     /// A store that keeps nothing.
     #[must_use]
     pub fn nowhere() -> Self {
-        Store { root: None }
+        Store { root: None, scope: Scope::System }
+    }
+
+    /// The root below which they are, and the drop-ins that they are of; nothing: there are none.
+    #[must_use]
+    pub fn root(&self) -> Option<&Root> {
+        self.root.as_ref()
+    }
+
+    /// Whose units they are of.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Where the receipt of a unit is kept, from inside the root.
     #[must_use]
-    pub fn path_of(unit: &UnitName) -> PathBuf {
-        Self::path(unit.as_str())
+    pub fn path_of(&self, unit: &UnitName) -> PathBuf {
+        self.path(unit.as_str())
     }
 
-    fn path(unit: &str) -> PathBuf {
-        Path::new(FOLDER).join(format!("{unit}.json"))
+    fn path(&self, unit: &str) -> PathBuf {
+        self.scope.receipts().join(format!("{unit}.json"))
     }
 
     /// The receipt of a unit, if unitfix wrote anything for it.
     pub fn load(&self, unit: &UnitName) -> io::Result<Option<Receipt>> {
-        self.read(&Self::path(unit.as_str()))
+        self.read(&self.path_of(unit))
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Receipt>> {
@@ -149,7 +166,7 @@ impl Store {
             |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", shown_path(path)));
         trust::file(root, path, &root.open_file(path)?).map_err(|why| invalid(&why))?;
         let receipt = Receipt::parse(path, &bytes)?;
-        receipt.is_of(path).map_err(|why| invalid(&why))?;
+        receipt.is_of(self, path).map_err(|why| invalid(&why))?;
         Ok(Some(receipt))
     }
 
@@ -157,9 +174,10 @@ impl Store {
     pub fn all(&self) -> io::Result<Vec<Receipt>> {
         let mut out = Vec::new();
         let Some(root) = &self.root else { return Ok(out) };
-        for name in root.list(Path::new(FOLDER))? {
+        let folder = self.scope.receipts();
+        for name in root.list(&folder)? {
             if Path::new(&name).extension().is_some_and(|e| e == "json") {
-                out.extend(self.read(&Path::new(FOLDER).join(name))?);
+                out.extend(self.read(&folder.join(name))?);
             }
         }
         Ok(out)
@@ -167,8 +185,8 @@ impl Store {
 
     /// The units that have one, whatever it holds.
     pub fn units(&self) -> io::Result<Vec<UnitName>> {
-        let names =
-            self.root.iter().map(|root| root.list(Path::new(FOLDER))).collect::<io::Result<Vec<_>>>()?;
+        let folder = self.scope.receipts();
+        let names = self.root.iter().map(|root| root.list(&folder)).collect::<io::Result<Vec<_>>>()?;
         let unit = |name: &std::ffi::OsString| UnitName::parse(name.to_str()?.strip_suffix(".json")?).ok();
         Ok(names.iter().flatten().filter_map(unit).collect())
     }
@@ -178,7 +196,7 @@ impl Store {
         let Some(root) = &self.root else { return Ok(()) };
         let mut text = serde_json::to_string_pretty(receipt).map_err(io::Error::other)?;
         text.push('\n');
-        super::write::replace(root, &Self::path(&receipt.unit), Some(&text), false)
+        super::write::replace(root, &self.path(&receipt.unit), Some(&text), false)
     }
 
     /// Keep the receipt that there was before, or none.
@@ -192,6 +210,6 @@ impl Store {
     /// Forget a receipt.
     pub fn remove(&self, unit: &UnitName) -> io::Result<()> {
         let Some(root) = &self.root else { return Ok(()) };
-        super::write::replace(root, &Self::path(unit.as_str()), None, false)
+        super::write::replace(root, &self.path_of(unit), None, false)
     }
 }

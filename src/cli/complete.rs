@@ -5,9 +5,11 @@
 use super::{Cli, OLDEST_SYSTEMD};
 use crate::change::Store;
 use crate::explain::knowledge::groups;
+use crate::manager::{BusManager, Manager};
 use crate::report::output;
 use crate::root::Root;
 use crate::rules::calls;
+use crate::scope::Scope;
 use crate::syscalls::{Arch, RULES_OF};
 use crate::unit::{NameMap, UnitName};
 use clap::CommandFactory;
@@ -70,6 +72,16 @@ fn root() -> Root {
     separate.or_else(joined).map(Root::new).unwrap_or_default()
 }
 
+/// Whether the units of the user's own manager are meant.
+fn of_user() -> bool {
+    std::env::args_os().any(|word| word == "--user")
+}
+
+/// The receipts that are meant.
+fn store() -> Store {
+    if of_user() { Store::of(&Scope::of_caller()) } else { Store::new(&root()) }
+}
+
 /// Those of some names that begin with a word.
 fn beginning<'a>(names: impl Iterator<Item = &'a str>, word: &OsStr) -> Vec<CompletionCandidate> {
     let Some(word) = word.to_str() else { return Vec::new() };
@@ -82,7 +94,14 @@ pub(super) fn units(word: &OsStr) -> Vec<CompletionCandidate> {
     if word.as_encoded_bytes().contains(&b'/') {
         return unit_files(word);
     }
-    services(&root(), word)
+    if of_user() { services_of_user(word) } else { services(&root(), word) }
+}
+
+/// The services that the user's own manager knows; none where it does not run.
+fn services_of_user(word: &OsStr) -> Vec<CompletionCandidate> {
+    let known = BusManager::connect(&Scope::of_caller()).and_then(|manager| manager.known_units());
+    let known: Vec<UnitName> = known.iter().flatten().filter_map(|name| UnitName::parse(name).ok()).collect();
+    beginning(known.iter().map(UnitName::as_str), word)
 }
 
 /// The services that have a unit file below a root, or run.
@@ -105,7 +124,7 @@ pub(super) fn written(word: &OsStr) -> Vec<CompletionCandidate> {
     if word.as_encoded_bytes().contains(&b'/') {
         return unit_files(word);
     }
-    let units = Store::new(&root()).units().unwrap_or_default();
+    let units = store().units().unwrap_or_default();
     beginning(units.iter().map(UnitName::as_str), word)
 }
 

@@ -18,6 +18,7 @@ pub use report::ReportOptions;
 pub use scan::Scan;
 pub use watch::Watch;
 
+use crate::scope::Scope;
 use crate::unit::shown_path;
 use clap::{Arg, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 use clap_complete::engine::ArgValueCompleter;
@@ -46,7 +47,7 @@ pub struct Cli {
 }
 
 /// What `-h` leaves to `--help`: what is seldom needed, and what those know who ask for the short one.
-const SELDOM: [&str; 12] = [
+const SELDOM: [&str; 13] = [
     "unit",
     "patch",
     "allow_risk",
@@ -58,6 +59,7 @@ const SELDOM: [&str; 12] = [
     "log",
     "html",
     "root",
+    "user",
     "json",
 ];
 
@@ -105,6 +107,9 @@ pub enum Task {
         /// Where the system is
         #[command(flatten)]
         place: Place,
+        /// Whose units they are
+        #[command(flatten)]
+        of: Of,
     },
     /// Take back what unitfix wrote for a unit
     Revert {
@@ -117,6 +122,9 @@ pub enum Task {
         /// Where unitfix wrote it, if not below /
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         root: Option<PathBuf>,
+        /// Whose unit it is
+        #[command(flatten)]
+        of: Of,
     },
 }
 
@@ -161,4 +169,20 @@ pub struct Place {
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// Whose units are meant.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Of {
+    /// A unit of your own service manager (systemctl --user)
+    #[arg(long, conflicts_with = "root")]
+    pub user: bool,
+}
+
+impl Of {
+    /// The scope that is meant.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        if self.user { Scope::of_caller() } else { Scope::System }
+    }
 }

@@ -1,6 +1,6 @@
 //! `unitfix policy`.
 
-use super::{Place, complete, systemd_version};
+use super::{Of, Place, complete, systemd_version};
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 
@@ -29,11 +29,14 @@ pub struct PolicyOptions {
     #[arg(long)]
     pub lint: bool,
     /// Judge by the rules of this major version of systemd, without a service manager
-    #[arg(long, value_name = "VERSION", value_parser = systemd_version, add = ArgValueCompleter::new(complete::versions))]
+    #[arg(long, value_name = "VERSION", value_parser = systemd_version, conflicts_with = "user", add = ArgValueCompleter::new(complete::versions))]
     pub systemd: Option<u32>,
     /// Where the system is
     #[command(flatten)]
     pub place: Place,
+    /// Whose units they are
+    #[command(flatten)]
+    pub of: Of,
 }
 
 impl PolicyOptions {

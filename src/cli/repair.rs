@@ -1,6 +1,6 @@
 //! `unitfix UNIT`.
 
-use super::{OBSERVE, Place, complete, quoted};
+use super::{OBSERVE, Of, Place, complete, quoted};
 use crate::plan::Prefer;
 use crate::replay::Via;
 use crate::span;
@@ -85,9 +85,9 @@ pub struct Repair {
     /// Where the system is
     #[command(flatten)]
     pub place: Place,
-    /// Refused with words that help
-    #[arg(long, hide = true)]
-    pub user: bool,
+    /// Whose unit it is
+    #[command(flatten)]
+    pub of: Of,
     /// In the place of a replay, a watch
     #[arg(skip)]
     pub watch: Option<Period>,
@@ -112,6 +112,7 @@ impl Repair {
             self.allow_risk.map(|Risk::High| "--allow-risk high".to_owned()),
             self.log.as_ref().map(|log| format!("--log {}", path(log))),
             self.html.as_ref().map(|file| format!("--html {}", path(file))),
+            self.of.user.then(|| "--user".to_owned()),
             self.place.root.as_ref().map(|root| format!("--root {}", path(root))),
         ];
         let unit = self.unit.as_deref().map(quoted);

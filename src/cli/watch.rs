@@ -1,6 +1,6 @@
 //! `unitfix watch`.
 
-use super::{OBSERVE, Place, Repair, Risk, complete};
+use super::{OBSERVE, Of, Place, Repair, Risk, complete};
 use crate::plan::Prefer;
 use crate::span;
 use crate::watch::Period;
@@ -81,7 +81,7 @@ impl Watch {
             blame: false,
             log: None,
             html: self.html,
-            user: false,
+            of: Of::default(),
             place: Place { root: None, json: self.json },
         }
     }

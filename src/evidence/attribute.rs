@@ -212,7 +212,14 @@ mod tests {
         let fragment = SourceFile::new("x.service", format!("[Service]\n{lines}\n"));
         let settings = syntax::parse_as(&fragment, u32::MAX).settings;
         let name = UnitName::parse("x.service").unwrap();
-        let unit = Unit { name, fragment, drop_ins: Vec::new(), settings, findings: Vec::new() };
+        let unit = Unit {
+            name,
+            scope: crate::scope::Scope::System,
+            fragment,
+            drop_ins: Vec::new(),
+            settings,
+            findings: Vec::new(),
+        };
         Policy::evaluate(&unit, &Groups::from_rules(252).unwrap())
     }
 

@@ -1,7 +1,7 @@
 //! Gathering: what the system's logs say about one unit.
 
 use super::attribute::{UnitFacts, attribute};
-use super::journal::{Journal, JournalError};
+use super::journal::{Journal, JournalError, KernelRecords};
 use super::log::{self, LogRead};
 use super::{Attribution, Denial, Effect, Source, Untrusted};
 use crate::blame::dumps;
@@ -11,10 +11,11 @@ use crate::manager::{Manager, UnitStatus};
 use crate::policy::Policy;
 use crate::replay::{Exit, Outcome, Users};
 use crate::root::Root;
+use crate::scope::Scope;
 use crate::subject::{Evidence, Failure, SubjectOptions};
 use crate::syscalls::Call;
+use crate::unit::Unit;
 use crate::unit::exec::Stage;
-use crate::unit::{Unit, UnitName};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
@@ -34,14 +35,20 @@ pub fn from_system(
 ) -> Result<Evidence, Failure> {
     let mut evidence = Evidence::default();
     let journal = match Journal::find(&options.interrupt) {
-        Ok(journal) => Some(journal),
+        Ok(journal) => Some(journal.of(&unit.scope)),
         Err(error) => {
             unread(&mut evidence, &error.to_string());
             None
         }
     };
     if let Some(journal) = &journal {
-        let records = ask(&mut evidence, journal.kernel_records())?;
+        let records = match (journal.kernel_records(), unit.scope.owner()) {
+            (Err(JournalError::NotPermitted), Some(owner)) => {
+                unread(&mut evidence, &records_are_not_for(&owner.name));
+                KernelRecords::default()
+            }
+            (records, _) => ask(&mut evidence, records)?,
+        };
         evidence.denials.extend(records.kept.denials);
     }
     add_audit_log(&mut evidence, &Root::default());
@@ -88,6 +95,9 @@ pub fn from_system(
         doubts_interpreters: true,
         policy,
         only_candidate: &|call| {
+            if unit.scope != Scope::System {
+                return false; // services of the system may run as this user, too
+            }
             let others = others.get_or_init(|| manager.filtered_services().unwrap_or_default());
             !others.iter().any(|other| other.id != status.id && forbids(other, call))
         },
@@ -193,12 +203,19 @@ pub(crate) fn boot_time() -> Option<u64> {
     seconds.trim().parse::<u64>().ok()?.checked_mul(1_000_000)
 }
 
+fn records_are_not_for(user: &str) -> String {
+    format!(
+        "the kernel's records are not readable for {user}, so only a replay shows the calls: members of the group \
+         systemd-journal may read them"
+    )
+}
+
 /// The last lines of the unit's log; none where the journal cannot be asked.
 #[must_use]
-pub fn last_lines(unit: &UnitName, count: u16) -> Vec<Untrusted> {
+pub fn last_lines(unit: &Unit, count: u16) -> Vec<Untrusted> {
     // asked on the way to an answer that is given anyway: a signal has nothing to end here
-    let journal = Journal::find(&Interrupt::default());
-    let lines = journal.and_then(|journal| journal.last_lines(unit, count));
+    let journal = Journal::find(&Interrupt::default()).map(|journal| journal.of(&unit.scope));
+    let lines = journal.and_then(|journal| journal.last_lines(&unit.name, count));
     lines.unwrap_or_default().into_iter().map(|(_, text)| text).collect()
 }
 

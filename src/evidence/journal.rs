@@ -16,6 +16,7 @@ use super::log::Kept;
 use super::record::{self, AUDIT_SECCOMP, Record};
 use super::{Source, Untrusted};
 use crate::interrupt::Interrupt;
+use crate::scope::Scope;
 use crate::system_program::{self, PATH};
 use crate::unit::UnitName;
 use ask::{entries, lines};
@@ -33,6 +34,15 @@ const ENDS_MAX: usize = 20_000;
 
 /// So many processes are asked about one by one.
 const PIDS_MAX: usize = 64;
+
+/// The fields that name a unit of the system's manager, or of a user's (systemd.journal-fields(7)): whose process wrote
+/// an entry, what an entry of the manager is about, and whose core dump it is. With the latter goes the user's ID.
+const SYSTEMD_UNIT: [&str; 3] = ["_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT", "_UID"];
+const UNIT: [&str; 3] = ["UNIT", "USER_UNIT", "_UID"];
+const COREDUMP_UNIT: [&str; 3] = ["COREDUMP_UNIT", "COREDUMP_USER_UNIT", "COREDUMP_UID"];
+
+/// What only entries of a user's manager have.
+const USER_MANAGER: &str = "_SYSTEMD_USER_UNIT=init.scope";
 
 /// systemd-coredump's message (`SD_MESSAGE_COREDUMP` in sd-messages.h).
 pub(super) const MESSAGE_COREDUMP: &str = "fc2e22bc6ee647b6b90729ab34a250b1";
@@ -137,6 +147,7 @@ pub struct Journal {
     program: PathBuf,
     interrupt: Interrupt,
     since: Option<u64>,
+    scope: Scope,
 }
 
 impl Journal {
@@ -149,7 +160,7 @@ impl Journal {
     /// This journalctl.
     #[must_use]
     pub fn with(program: impl Into<PathBuf>, interrupt: &Interrupt) -> Self {
-        Journal { program: program.into(), interrupt: interrupt.clone(), since: None }
+        Journal { program: program.into(), interrupt: interrupt.clone(), since: None, scope: Scope::System }
     }
 
     /// Only entries from this time on, in microseconds since the epoch.
@@ -157,6 +168,34 @@ impl Journal {
     pub fn since(mut self, time: u64) -> Self {
         self.since = Some(time);
         self
+    }
+
+    /// Units are those of this manager.
+    #[must_use]
+    pub fn of(mut self, scope: &Scope) -> Self {
+        self.scope = scope.clone();
+        self
+    }
+
+    /// The matches for a unit by one of these fields.
+    fn unit(&self, [of_system, of_user, user]: [&str; 3], unit: &UnitName) -> Vec<String> {
+        match self.scope.owner() {
+            None => vec![format!("{of_system}={unit}")],
+            Some(owner) => vec![format!("{of_user}={unit}"), format!("{user}={}", owner.uid)],
+        }
+    }
+
+    /// Ask about a unit of the manager's. A user may read what their own units wrote, and no more.
+    fn ask_of_unit(
+        &self,
+        more: &[&str],
+        unit: &[String],
+        fields: &str,
+        each: impl FnMut(&Entry),
+    ) -> Result<(), JournalError> {
+        let own = self.scope.owner().map(|_| "--user");
+        let matches = more.iter().copied().chain(own).chain(unit.iter().map(String::as_str));
+        self.ask(&matches.collect::<Vec<_>>(), fields, each)
     }
 
     fn ask(&self, more: &[&str], fields: &str, each: impl FnMut(&Entry)) -> Result<(), JournalError> {
@@ -197,32 +236,39 @@ impl Journal {
     pub fn core_dumps(&self, unit: &UnitName) -> Result<Vec<CoreDump>, JournalError> {
         let mut out = Vec::new();
         let message = format!("MESSAGE_ID={MESSAGE_COREDUMP}");
-        let unit = format!("COREDUMP_UNIT={unit}");
+        let unit = self.unit(COREDUMP_UNIT, unit);
         let fields = "_SYSTEMD_UNIT,_UID,COREDUMP_PID,COREDUMP_SIGNAL,COREDUMP_COMM,COREDUMP_EXE,COREDUMP_CMDLINE,\
                       COREDUMP_TIMESTAMP,_SOURCE_REALTIME_TIMESTAMP";
         let newest = format!("--lines={ENDS_MAX}");
-        self.ask(&[&newest, &message, &unit], fields, |entry| out.extend(core_dump(entry)))?;
+        self.ask_of_unit(&[&newest, &message], &unit, fields, |entry| out.extend(core_dump(entry)))?;
         Ok(out)
     }
 
     /// What was kept of the core dump of a process of a unit; of several with this process ID, of the last.
     pub fn kept_core(&self, unit: &UnitName, pid: u32) -> Result<Option<KeptCore>, JournalError> {
         let message = format!("MESSAGE_ID={MESSAGE_COREDUMP}");
-        let (unit, pid) = (format!("COREDUMP_UNIT={unit}"), format!("COREDUMP_PID={pid}"));
+        let (unit, pid) = (self.unit(COREDUMP_UNIT, unit), format!("COREDUMP_PID={pid}"));
         let mut out = None;
         let fields = "_SYSTEMD_UNIT,MESSAGE,COREDUMP_FILENAME,COREDUMP_RLIMIT";
-        self.ask(&["--lines=1", &message, &unit, &pid], fields, |entry| out = kept_core(entry))?;
+        self.ask_of_unit(&["--lines=1", &message, &pid], &unit, fields, |entry| out = kept_core(entry))?;
         Ok(out)
     }
 
     /// How the manager says that the unit's processes ended, oldest first.
     pub fn manager_reports(&self, unit: &UnitName) -> Result<Vec<ManagerReport>, JournalError> {
         let mut out = Vec::new();
-        let unit = format!("UNIT={unit}");
-        let fields =
-            "MESSAGE,_PID,_TRANSPORT,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,_SOURCE_REALTIME_TIMESTAMP";
+        let unit = self.unit(UNIT, unit);
+        let fields = "MESSAGE,_PID,_SYSTEMD_USER_UNIT,_TRANSPORT,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,\
+                      _SOURCE_REALTIME_TIMESTAMP";
         let newest = format!("--lines={ENDS_MAX}");
-        self.ask(&[&newest, "_PID=1", &unit], fields, |entry| out.extend(manager_report(entry)))?;
+        match self.scope {
+            Scope::System => self.ask_of_unit(&[&newest, "_PID=1"], &unit, fields, |entry| {
+                out.extend(manager_report(entry));
+            })?,
+            Scope::User(_) => self.ask_of_unit(&[&newest, USER_MANAGER], &unit, fields, |entry| {
+                out.extend(user_manager_report(entry));
+            })?,
+        }
         Ok(out)
     }
 
@@ -233,12 +279,14 @@ impl Journal {
         unit: &UnitName,
         pids: &BTreeSet<u32>,
     ) -> Result<BTreeMap<u32, u64>, JournalError> {
-        let unit = format!("_SYSTEMD_UNIT={unit}");
+        let unit = self.unit(SYSTEMD_UNIT, unit);
         let mut out = BTreeMap::new();
         for pid in pids.iter().take(PIDS_MAX) {
             let process = format!("_PID={pid}");
             let fields = "_PID,_SYSTEMD_CGROUP,_SOURCE_REALTIME_TIMESTAMP";
-            self.ask(&["--lines=1", &process, &unit], fields, |entry| out.extend(pid_of_unit(entry)))?;
+            self.ask_of_unit(&["--lines=1", &process], &unit, fields, |entry| {
+                out.extend(pid_of_unit(entry))
+            })?;
         }
         Ok(out)
     }
@@ -281,13 +329,14 @@ impl Journal {
 
     /// The last lines of the unit's own log and of what the manager said about it: time and text, oldest first.
     pub fn last_lines(&self, unit: &UnitName, count: u16) -> Result<Vec<(u64, Untrusted)>, JournalError> {
-        let (own, manager) = (format!("_SYSTEMD_UNIT={unit}"), format!("UNIT={unit}"));
+        let (own, manager) = (self.unit(SYSTEMD_UNIT, unit), self.unit(UNIT, unit));
         let lines = format!("--lines={count}");
         let mut out = Vec::new();
         // not only the manager itself: its executor says why a program cannot be started, and may be gone before
         // the journal knows whose it was
-        let matches = [lines.as_str(), &own, "+", "_UID=0", &manager];
-        self.ask(&matches, "MESSAGE,_SOURCE_REALTIME_TIMESTAMP", |entry| {
+        let by = self.scope.owner().is_none().then(|| "_UID=0".to_owned());
+        let matches: Vec<String> = own.into_iter().chain(["+".to_owned()]).chain(by).chain(manager).collect();
+        self.ask_of_unit(&[&lines], &matches, "MESSAGE,_SOURCE_REALTIME_TIMESTAMP", |entry| {
             let text = entry.bytes("MESSAGE").map(Untrusted::new);
             out.extend(entry.time().zip(text));
         })?;
@@ -413,7 +462,16 @@ fn is_of_coredump(entry: &impl Fields) -> bool {
 
 /// `Main process exited, code=killed, status=31/SYS` and the like; the unit's other messages are not about an end.
 pub(super) fn manager_report(entry: &impl Fields) -> Option<ManagerReport> {
-    if entry.text("_PID")? != "1" || entry.text("_TRANSPORT")? != "journal" {
+    (entry.text("_PID")? == "1").then(|| report(entry))?
+}
+
+/// The same, of the manager of the user who asks, who may write there what they like.
+fn user_manager_report(entry: &impl Fields) -> Option<ManagerReport> {
+    (entry.text("_SYSTEMD_USER_UNIT")? == "init.scope").then(|| report(entry))?
+}
+
+fn report(entry: &impl Fields) -> Option<ManagerReport> {
+    if entry.text("_TRANSPORT")? != "journal" {
         return None;
     }
     let code = entry.text("EXIT_CODE");

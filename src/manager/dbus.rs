@@ -1,13 +1,16 @@
-//! The running system's manager over D-Bus: org.freedesktop.systemd1(5).
+//! A running manager over D-Bus: org.freedesktop.systemd1(5).
 
 use super::confinement::SWITCHES;
 use super::{Confinement, Manager, ManagerError, Patience, Timer, UnitStatus};
 use crate::failure_point;
 use crate::interrupt::GLANCE;
 use crate::replay::Exit;
+use crate::scope::{Owner, Scope};
 use crate::unit::UnitName;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -33,8 +36,8 @@ const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 /// A busy manager forgets a unit that was stopped only when it has nothing else to do.
 const FORGETS_WITHIN: Duration = Duration::from_secs(20);
 
-/// systemd as PID 1 of this system.
-pub struct SystemManager {
+/// systemd as PID 1 of this system, or that of a user.
+pub struct BusManager {
     connection: Connection,
     proxy: Proxy<'static>,
     events: Receiver<Event>,
@@ -59,23 +62,46 @@ type Properties = HashMap<String, OwnedValue>;
 /// path, and the job that it has.
 type Listed = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
-impl SystemManager {
-    /// Connect to it.
-    pub fn connect() -> Result<Self, ManagerError> {
+impl BusManager {
+    /// Connect to the one of this scope.
+    pub fn connect(scope: &Scope) -> Result<Self, ManagerError> {
+        if let Some(owner) = scope.owner() {
+            let unreachable = |reason| ManagerError::UserUnreachable { user: owner.name.clone(), reason };
+            return Self::of_user(owner).map_err(unreachable);
+        }
         // sd_booted(3)
         if !Path::new("/run/systemd/system").is_dir() {
             return Err(ManagerError::Unreachable("this system was not booted with systemd".into()));
         }
-        Self::connect_to_bus().map_err(|error| ManagerError::Unreachable(error.to_string()))
+        let connected = Builder::address(SYSTEM_BUS).and_then(Self::of_bus);
+        connected.map_err(|error| ManagerError::Unreachable(error.to_string()))
     }
 
-    fn connect_to_bus() -> zbus::Result<Self> {
-        let connection = Builder::address(SYSTEM_BUS)?.method_timeout(ANSWER_WITHIN).build()?;
+    /// As systemctl does: through the manager's own socket, which needs no message bus of the user's.
+    fn of_user(owner: &Owner) -> Result<Self, String> {
+        let runtime = owner.runtime.display();
+        let meta = std::fs::metadata(&owner.runtime).map_err(|error| format!("{runtime}: {error}"))?;
+        if meta.uid() != owner.uid {
+            return Err(format!("{runtime} belongs to user {}", meta.uid()));
+        }
+        let socket = owner.runtime.join("systemd/private");
+        let stream =
+            UnixStream::connect(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
+        Self::of_bus(Builder::async_io_unix_stream(stream).p2p()).map_err(|error| error.to_string())
+    }
+
+    fn of_bus(bus: Builder<'_>) -> zbus::Result<Self> {
+        let connection = bus.method_timeout(ANSWER_WITHIN).build()?;
         let proxy = Proxy::new_owned(connection.clone(), DESTINATION, "/org/freedesktop/systemd1", MANAGER)?;
         proxy.call::<_, _, ()>("Subscribe", &())?;
         let (sender, events) = channel();
         listen(&connection, signal(MANAGER)?.member("JobRemoved")?.build(), sender.clone())?;
-        Ok(SystemManager { connection, proxy, events, sender, followed: RefCell::default() })
+        Ok(BusManager { connection, proxy, events, sender, followed: RefCell::default() })
+    }
+
+    /// The environment that it hands on to every service, a variable a line.
+    pub fn environment(&self) -> Result<Vec<String>, ManagerError> {
+        self.proxy.get_property("Environment").map_err(|e| refused("tell its environment", &e))
     }
 
     /// Have the changes of a unit, and of no other, wake a wait: on a busy system there are many.
@@ -188,7 +214,7 @@ fn listen(connection: &Connection, rule: MatchRule<'_>, events: Sender<Event>) -
     Ok(())
 }
 
-impl Manager for SystemManager {
+impl Manager for BusManager {
     fn version(&self) -> Result<u32, ManagerError> {
         let text: String = self.proxy.get_property("Version").map_err(|e| refused("tell its version", &e))?;
         // "252.38-1~deb12u1", "257~rc1-1", "v258"

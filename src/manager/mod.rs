@@ -5,7 +5,7 @@ pub mod confinement;
 mod dbus;
 
 pub use confinement::Confinement;
-pub use dbus::SystemManager;
+pub use dbus::BusManager;
 
 use crate::replay::{Exit, Outcome};
 use crate::unit::UnitName;
@@ -23,6 +23,17 @@ pub enum ManagerError {
          or --root DIR"
     )]
     Unreachable(String),
+    /// The user has none.
+    #[error(
+        "no systemd manager of {user} answers here ({reason}): it runs while {user} is logged in, or always after \
+         `sudo loginctl enable-linger {user}`"
+    )]
+    UserUnreachable {
+        /// The user.
+        user: String,
+        /// What is in the way.
+        reason: String,
+    },
     /// It refused.
     #[error("systemd did not {action}: {reason}")]
     Refused {

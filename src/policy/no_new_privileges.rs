@@ -14,8 +14,8 @@ pub enum NoNewPrivileges {
     Implied {
         /// The setting that installs a filter.
         filter: Token,
-        /// The `User=` that takes CAP_SYS_ADMIN away.
-        user: Token,
+        /// The `User=` that takes CAP_SYS_ADMIN away; nothing: the manager is that of a user, who has it not.
+        user: Option<Token>,
     },
 }
 
@@ -30,13 +30,16 @@ impl NoNewPrivileges {
         if let Some(token) = turned_on(unit, "NoNewPrivileges").or_else(|| turned_on(unit, "DynamicUser")) {
             return Some(NoNewPrivileges::Set(token));
         }
+        if unit.scope.owner().is_some_and(|owner| owner.uid != 0) {
+            return Some(NoNewPrivileges::Implied { filter: installs_a_filter(policy)?, user: None });
+        }
         let user = unit.last("User").filter(|user| !["", "root", "0"].contains(&user.value.text.as_str()))?;
         let keeps = policy.systemd >= KEEPS_PRIVILEGES_FROM && lets_drop_privileges(&policy.filter);
         if keeps {
             return None;
         }
         let user = Token { text: user.value.text.clone(), setting: "User", span: user.value.whole() };
-        Some(NoNewPrivileges::Implied { filter: installs_a_filter(policy)?, user })
+        Some(NoNewPrivileges::Implied { filter: installs_a_filter(policy)?, user: Some(user) })
     }
 
     /// The tokens to point at.
@@ -44,7 +47,7 @@ impl NoNewPrivileges {
     pub fn tokens(&self) -> Vec<&Token> {
         match self {
             NoNewPrivileges::Set(token) => vec![token],
-            NoNewPrivileges::Implied { filter, user } => vec![user, filter],
+            NoNewPrivileges::Implied { filter, user } => user.iter().chain([filter]).collect(),
         }
     }
 }

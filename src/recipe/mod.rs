@@ -255,9 +255,10 @@ fn conclude(
 
 /// The files are as they were, and the running unit may not be.
 fn half_way(error: &Failure, subject: &dyn Subject) -> Failure {
-    let unit = subject.label();
+    let (unit, option) = (subject.label(), subject.unit().scope.option());
     Failure::System(format!(
-        "{error}: the files are as they were, but {unit} may not be: `unitfix {unit}` puts it right once systemd answers"
+        "{error}: the files are as they were, but {unit} may not be: `unitfix{option} {unit}` puts it right once \
+         systemd answers"
     ))
 }
 

@@ -138,7 +138,7 @@ fn is_of(known: &str, unit: &str, cgroup: &str) -> bool {
     (!known.is_empty() && below(cgroup)) || names_service(cgroup, unit)
 }
 
-/// The users as whom processes of a unit run: root, whose executor begins them, and the unit's own.
+/// The users as whom processes of a unit run: that of the manager, whose executor begins them, and the unit's own.
 pub(crate) struct Users {
     known: BTreeSet<u32>,
     dynamic: bool,
@@ -153,7 +153,8 @@ impl Users {
             Ok(number) => Some(number),
             Err(_) => nix::unistd::User::from_name(user).ok()?.map(|u| u.uid.as_raw()),
         });
-        Users { known: [0].into_iter().chain(named).collect(), dynamic: unit.flag("DynamicUser") }
+        let of_manager = unit.scope.owner().map_or(0, |owner| owner.uid);
+        Users { known: [of_manager].into_iter().chain(named).collect(), dynamic: unit.flag("DynamicUser") }
     }
 
     pub(crate) fn include(&self, user: u32) -> bool {

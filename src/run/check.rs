@@ -48,7 +48,7 @@ fn load(options: &CheckOptions) -> Result<Judged, Failure> {
             "a check is of a unit file, by its path with a slash: ./{asked}"
         )));
     }
-    let place = Whereabouts { root: None, systemd: options.systemd };
+    let place = Whereabouts { systemd: options.systemd, ..Whereabouts::default() };
     Inspector::new(place).inspect(asked)?.judged()
 }
 

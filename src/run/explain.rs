@@ -22,7 +22,11 @@ pub(super) fn explain(options: &Explain) -> Result<u8, Failure> {
             "nothing to explain: give an audit line, a system call or an @group (--help shows more)";
         return Err(Failure::Usage(message.to_owned()));
     }
-    let place = Whereabouts { root: options.root.clone().map(Root::new), systemd: options.systemd };
+    let place = Whereabouts {
+        root: options.root.clone().map(Root::new),
+        systemd: options.systemd,
+        ..Whereabouts::default()
+    };
     let judged = options
         .unit
         .as_deref()

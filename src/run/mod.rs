@@ -6,8 +6,8 @@ mod policy;
 mod repair;
 mod report;
 
-use crate::change::{Prompt, Yes};
-use crate::cli::{Cli, Scan, Task};
+use crate::change::{Prompt, Store, Yes};
+use crate::cli::{Cli, Of, Scan, Task};
 use crate::interrupt::Interrupt;
 use crate::replay::session::now_us;
 use crate::report::{PageFile, Pages, People, output};
@@ -69,25 +69,25 @@ fn other_task(task: Task) -> Result<u8, Failure> {
         Task::Watch(options) => watch_unit(options, interrupt()?),
         Task::Scan(options) => scan(&options),
         Task::Report(options) => report_to_journal(options, &interrupt()?),
-        Task::Status { unit, place } => {
-            let root = root_of(place.root);
-            let only = unit.as_deref().map(|unit| undo::written_for(unit, &root)).transpose()?;
-            let status = undo::status(&root, only.as_ref())?;
+        Task::Status { unit, place, of } => {
+            let store = store_of(place.root, &of);
+            let only = unit.as_deref().map(|unit| undo::written_for(unit, &store)).transpose()?;
+            let status = undo::status(&store, only.as_ref())?;
             if place.json {
                 output::result(&json(&status)?);
             } else {
-                output::result(&status.text(&root));
+                output::result(&status.text(&store));
             }
             Ok(0)
         }
-        Task::Revert { unit, yes, root } => {
+        Task::Revert { unit, yes, root, of } => {
             let prompt =
                 Prompt { yes: if yes { Yes::Given } else { Yes::NotGiven }, interrupt: interrupt()? };
             let ending = if unit.contains('/') {
                 undo::revert_file(Path::new(&unit), &prompt)?
             } else {
-                let root = root_of(root);
-                undo::revert(&undo::written_for(&unit, &root)?, &root, &prompt)?
+                let store = store_of(root, &of);
+                undo::revert(&undo::written_for(&unit, &store)?, &store, &prompt)?
             };
             output::result(&format!("{}\n", ending.words()));
             Ok(ending.status())
@@ -115,7 +115,7 @@ fn scan(options: &Scan) -> Result<u8, Failure> {
     if let Some(page) = page {
         let root = options.place.root.clone().map(Root::new);
         let rules = rules_of(root.as_ref())?;
-        let groups = groups_to_explain(&Whereabouts { root, systemd: None })?;
+        let groups = groups_to_explain(&Whereabouts { root, ..Whereabouts::default() })?;
         let pages = Pages { rules: &rules, groups: &groups, zone: people.zone() };
         page.write(&pages.of_scan(&report, now_us()))?;
     }
@@ -127,6 +127,7 @@ fn rules_of(root: Option<&Root>) -> Result<Rules, Failure> {
     Rules::load(&root.cloned().unwrap_or_default()).map_err(|error| Failure::System(error.to_string()))
 }
 
-fn root_of(folder: Option<PathBuf>) -> Root {
-    folder.map(Root::new).unwrap_or_default()
+/// Where what was written is on record.
+fn store_of(folder: Option<PathBuf>, of: &Of) -> Store {
+    folder.map_or_else(|| Store::of(&of.scope()), |folder| Store::new(&Root::new(folder)))
 }

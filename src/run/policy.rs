@@ -22,7 +22,11 @@ pub(super) fn show_policies(options: &PolicyOptions) -> Result<u8, Failure> {
         let message = format!("--show and --lint are about whole filters, not about {}", one_line(calls[0]));
         return Err(Failure::Usage(message));
     }
-    let place = Whereabouts { root: options.place.root.clone().map(Root::new), systemd: options.systemd };
+    let place = Whereabouts {
+        root: options.place.root.clone().map(Root::new),
+        systemd: options.systemd,
+        scope: options.of.scope(),
+    };
     let inspector = Inspector::new(place);
     let several = units.len() > 1;
     let mut status = 0;

@@ -5,15 +5,16 @@ use crate::change::{Prompt, Yes};
 use crate::cli::{Repair, Watch};
 use crate::ending::Ending;
 use crate::interrupt::Interrupt;
-use crate::manager::{Manager, SystemManager};
+use crate::manager::{BusManager, Manager};
 use crate::patch;
 use crate::recipe::{Desk, repair, watch};
 use crate::replay::session::now_us;
 use crate::replay::{Check, Via};
 use crate::report::{PageFile, Pages, People, Report, output};
 use crate::root::Root;
+use crate::scope::Scope;
 use crate::subject::{
-    Failure, ManagedUnit, Register, RootedUnit, Subject, SubjectOptions, UnitFile, of_user,
+    Failure, ManagedUnit, Register, RootedUnit, Subject, SubjectOptions, UnitFile, UserUnit,
 };
 use crate::trust;
 use crate::unit::shown_path;
@@ -27,9 +28,6 @@ pub(super) fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, F
         .unit
         .clone()
         .ok_or_else(|| Failure::Usage("name a unit: unitfix docuum.service".to_owned()))?;
-    if options.user {
-        return Err(Failure::Usage(of_user(&asked)));
-    }
     if asked.contains('/') && options.no_replay && options.log.is_none() {
         let message = "no log knows of a unit file's programs: --no-replay needs --log here";
         return Err(Failure::Usage(message.to_owned()));
@@ -41,15 +39,18 @@ pub(super) fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, F
     let rules = rules_of(root.as_ref())?;
     let people = if options.patch.is_some() { People::on_standard_error() } else { People::default() };
     let mut desk = Desk { prompt, report: Report::new(asked.clone()), people, rules, options };
+    let scope = desk.options.of.scope();
     let connected;
     let subject: Box<dyn Subject> = match root {
         root if asked.contains('/') => Box::new(UnitFile::load(Path::new(&asked), root, subject_options)?),
         Some(root) => Box::new(RootedUnit::load(root, &asked, subject_options)?),
         None => {
-            connected = SystemManager::connect().map_err(|e| Failure::System(e.to_string()))?;
-            let manager: &dyn Manager = &connected;
-            let name = Register::Manager(manager).service(&asked)?;
-            Box::new(ManagedUnit::load(manager, &name, subject_options)?)
+            connected = BusManager::connect(&scope).map_err(|e| Failure::System(e.to_string()))?;
+            let name = Register::Manager(&connected, &scope).service(&asked)?;
+            match scope {
+                Scope::System => Box::new(ManagedUnit::load(&connected, &name, subject_options)?),
+                Scope::User(_) => Box::new(UserUnit::load(&connected, &name, subject_options)?),
+            }
         }
     };
     let result = repair(subject.as_ref(), &mut desk);
@@ -97,9 +98,9 @@ pub(super) fn watch_unit(options: Watch, interrupt: Interrupt) -> Result<u8, Fai
     let prompt = subject_options.prompt.clone();
     let (rules, people) = (rules_of(None)?, People::default());
     let mut desk = Desk { prompt, report: Report::new(asked.clone()), people, rules, options };
-    let manager = SystemManager::connect().map_err(|e| Failure::System(e.to_string()))?;
+    let manager = BusManager::connect(&Scope::System).map_err(|e| Failure::System(e.to_string()))?;
     let manager: &dyn Manager = &manager;
-    let name = Register::Manager(manager).service(&asked)?;
+    let name = Register::Manager(manager, &Scope::System).service(&asked)?;
     let mut unit = ManagedUnit::load(manager, &name, subject_options)?;
     let result = watch(&mut unit, &period, &mut desk);
     finish(result, &unit, page.as_ref(), &mut desk)

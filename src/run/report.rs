@@ -2,14 +2,16 @@
 
 use super::repair::subject_options;
 use super::rules_of;
+use crate::change::Store;
 use crate::cli::ReportOptions;
 use crate::evidence::journal::{Journal, JournalError};
 use crate::evidence::{Denial, Effect};
 use crate::interrupt::{GLANCE, Interrupt};
-use crate::manager::{Manager, SystemManager};
+use crate::manager::{BusManager, Manager};
 use crate::recipe::{Desk, diagnose};
 use crate::replay::session::now_us;
 use crate::report::{Notice, People, Report, output};
+use crate::scope::Scope;
 use crate::subject::{Evidence, Failure, ManagedUnit, Subject, SubjectOptions, leftovers};
 use crate::unit::UnitName;
 use std::time::{Duration, Instant};
@@ -37,7 +39,7 @@ pub(super) fn report_to_journal(options: ReportOptions, interrupt: &Interrupt) -
         // whoever else writes it, systemctl and journalctl do not take it for the unit's
         return Err(Failure::System(format!("this needs root: sudo unitfix report {asked}")));
     }
-    if leftovers::are_there(&asked) {
+    if leftovers::are_there(&Store::of(&Scope::System), &asked) {
         output::result(&format!(
             "Nothing to report: a run of unitfix is at work on {asked}, or was killed in it; then `unitfix {asked}` \
              puts that right\n"
@@ -49,7 +51,7 @@ pub(super) fn report_to_journal(options: ReportOptions, interrupt: &Interrupt) -
     let subject_options =
         SubjectOptions { only_looks: true, ..subject_options(&options, interrupt.clone())? };
     let people = People { zone: None, width: 80 };
-    let manager = SystemManager::connect().map_err(|e| Failure::System(e.to_string()))?;
+    let manager = BusManager::connect(&Scope::System).map_err(|e| Failure::System(e.to_string()))?;
     let unit = ManagedUnit::load(&manager as &dyn Manager, &asked, subject_options.clone())?;
     let evidence = complete(&unit, interrupt)?;
     let label = unit.label();

@@ -41,7 +41,7 @@ pub(super) struct AtHand {
 impl Local {
     /// The running system, or the one below a root.
     pub(super) fn new(root: Option<&Root>) -> Result<Self, Failure> {
-        let groups = groups_at(&Whereabouts { root: root.cloned(), systemd: None })?;
+        let groups = groups_at(&Whereabouts { root: root.cloned(), ..Whereabouts::default() })?;
         let map = NameMap::read(&root.cloned().unwrap_or_default(), groups.systemd);
         let host = match root {
             None => std::fs::read("/proc/sys/kernel/hostname").ok(),

@@ -243,7 +243,14 @@ mod tests {
         let fragment = SourceFile::new("x.service", format!("[Service]\n{settings}\n"));
         let settings = syntax::parse_as(&fragment, u32::MAX).settings;
         let name = UnitName::parse("x").unwrap();
-        let unit = Unit { name, fragment, drop_ins: vec![], settings, findings: vec![] };
+        let unit = Unit {
+            name,
+            scope: crate::scope::Scope::System,
+            fragment,
+            drop_ins: vec![],
+            settings,
+            findings: vec![],
+        };
         Policy::evaluate(&unit, &Groups::from_rules(systemd).unwrap())
     }
 

@@ -1,7 +1,7 @@
 //! A bare unit file: replayed here, without a service manager, and its repair proven before it is offered.
 
-use super::managed::{groups, load_failure};
-use super::{Bench, Evidence, Failure, Judged, Subject, SubjectOptions, Verdict, etc_folder};
+use super::running::{groups, load_failure};
+use super::{Bench, Evidence, Failure, Judged, Subject, SubjectOptions, Verdict};
 use crate::change::{Approval, Store};
 use crate::cli::as_typed;
 use crate::evidence::{Denial, gather};
@@ -9,6 +9,7 @@ use crate::plan::{Candidate, DropIn, Plan, Proof};
 use crate::policy::Policy;
 use crate::replay::{Observation, local};
 use crate::root::Root;
+use crate::scope::Scope;
 use crate::syscalls::Groups;
 use crate::system_program;
 use crate::unit::{Unit, drop_in_folder};
@@ -37,12 +38,6 @@ impl UnitFile {
         let groups = groups(version, &mut unit.findings)?;
         Ok(UnitFile { path: path.to_owned(), below, judged: Judged::new(unit, groups)?, options })
     }
-
-    fn local(&self) -> local::Options {
-        let options = local::Options::new(self.options.observe, self.options.interrupt.clone());
-        let (check, blame) = (self.options.check.clone(), self.options.blame);
-        local::Options { check, blame, ..options }
-    }
 }
 
 /// The major version of the systemd that is installed, whether it runs or not.
@@ -69,7 +64,7 @@ impl Subject for UnitFile {
 
     fn drop_in_folder(&self) -> PathBuf {
         match &self.below {
-            Some(_) => etc_folder(&self.judged.unit.name),
+            Some(_) => Scope::System.drop_in_folder(&self.judged.unit.name),
             None => drop_in_folder(&self.judged.unit.fragment.path),
         }
     }
@@ -113,7 +108,7 @@ impl Subject for UnitFile {
     }
 
     fn observe(&self, _seen: &[Denial], _approved: Option<&Approval>) -> Result<Observation, Failure> {
-        let observation = local::record(&self.judged.unit, &self.judged.policy, &self.local());
+        let observation = local::record(&self.judged.unit, &self.judged.policy, &self.options.local());
         self.interrupted()?;
         observation.map_err(|e| local_failure(&e))
     }
@@ -150,7 +145,7 @@ impl Bench for FileBench<'_> {
         let file = self.0;
         let unit = Plan::applied(&file.judged.unit, drop_in, file.judged.groups.systemd);
         let policy = Policy::evaluate(&unit, &file.judged.groups);
-        let observation = local::prove(&unit, &policy, &file.local());
+        let observation = local::prove(&unit, &policy, &file.options.local());
         file.interrupted()?;
         observation.map_err(|e| local_failure(&e))
     }

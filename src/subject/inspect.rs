@@ -1,11 +1,12 @@
 //! A unit that is only looked at: nothing is locked, asked, replayed or written, and anybody may do it.
 
-use super::managed::{self, adopt, failure, groups, load_failure};
 use super::meant::{Register, say_real_name};
+use super::running::{self, adopt, failure, groups, load_failure};
 use super::{Failure, Judged};
 use crate::finding::{Code, Finding};
-use crate::manager::{Manager, ManagerError, SystemManager, UnitStatus};
+use crate::manager::{BusManager, Manager, ManagerError, UnitStatus};
 use crate::root::Root;
+use crate::scope::Scope;
 use crate::syscalls::{Groups, RULES_OF};
 use crate::unit::{Examined, LoadState, Unit, UnitName};
 use std::cell::OnceCell;
@@ -18,6 +19,8 @@ pub struct Whereabouts {
     pub root: Option<Root>,
     /// By the rules of this major version of systemd, without a service manager.
     pub systemd: Option<u32>,
+    /// Whose service manager is asked.
+    pub scope: Scope,
 }
 
 /// The groups of the systemd that was named; else of the one below the root, or of the installed one.
@@ -43,7 +46,7 @@ pub fn groups_to_explain(place: &Whereabouts) -> Result<Groups, Failure> {
     match (&place.root, place.systemd) {
         (None, None) => {
             let systemd = installed().filter(|version| RULES_OF.contains(version));
-            groups_at(&Whereabouts { root: None, systemd })
+            groups_at(&Whereabouts { systemd, ..place.clone() })
         }
         _ => groups_at(place),
     }
@@ -99,7 +102,7 @@ impl Inspected {
 pub struct Inspector {
     place: Whereabouts,
     /// Whether there is a service manager, which is not asked where it does not matter.
-    manager: OnceCell<Result<SystemManager, ManagerError>>,
+    manager: OnceCell<Result<BusManager, ManagerError>>,
     /// The groups, without the manager or of its version, and what is wrong with them.
     groups: OnceCell<(Groups, Vec<Finding>)>,
 }
@@ -128,7 +131,7 @@ impl Inspector {
         if self.place.root.is_some() || self.place.systemd.is_some() {
             return self.of_files(asked);
         }
-        match self.manager.get_or_init(SystemManager::connect) {
+        match self.manager.get_or_init(|| BusManager::connect(&self.place.scope)) {
             Ok(manager) => self.of_manager(manager, asked),
             Err(error @ ManagerError::Unreachable(_)) => {
                 let mut inspected = self.of_files(asked)?;
@@ -162,7 +165,8 @@ impl Inspector {
     }
 
     fn of_manager(&self, manager: &dyn Manager, asked: &str) -> Result<Inspected, Failure> {
-        let register = Register::Manager(manager);
+        let scope = &self.place.scope;
+        let register = Register::Manager(manager, scope);
         let name = register.service(asked)?;
         let status: UnitStatus = manager.status(&name).map_err(failure)?;
         let version = manager.version().map_err(failure)?;
@@ -170,7 +174,7 @@ impl Inspector {
             let mut findings = Vec::new();
             Ok((groups(version, &mut findings)?, findings))
         })?;
-        let (state, judged) = of_manager(&status, &name, groups, findings)?;
+        let (state, judged) = of_manager(&status, scope, &name, groups, findings)?;
         Ok(Inspected::of(state, judged, name, register))
     }
 }
@@ -178,6 +182,7 @@ impl Inspector {
 /// A unit as a manager says that it is.
 fn of_manager(
     status: &UnitStatus,
+    scope: &Scope,
     name: &UnitName,
     groups: Groups,
     findings: Vec<Finding>,
@@ -187,10 +192,11 @@ fn of_manager(
     let Examined { state, mut unit } = match &status.fragment {
         Some(fragment) if loaded => {
             let real = UnitName::parse(&status.id).unwrap_or_else(|_| name.clone());
-            let unit = managed::load(real, fragment, &status.drop_ins, version).map_err(load_failure)?;
+            let unit =
+                running::load(scope, real, fragment, &status.drop_ins, version).map_err(load_failure)?;
             Examined { state: LoadState::Loaded, unit }
         }
-        _ => not_loaded(name, status, version),
+        _ => not_loaded(name, scope, status, version),
     };
     unit.findings.extend(findings);
     let mut judged = Judged::of(unit, groups);
@@ -198,21 +204,28 @@ fn of_manager(
         adopt(&mut judged, status);
     }
     if status.needs_reload {
-        let message = "the files were changed since systemd read them, and it still enforces the former ones: \
-                       run `systemctl daemon-reload`";
+        let message = format!(
+            "the files were changed since systemd read them, and it still enforces the former ones: run `{} \
+             daemon-reload`",
+            scope.systemctl()
+        );
         judged.unit.findings.push(Finding::warning(Code::PolicyDiffers, message, None));
     }
     Ok((state, judged))
 }
 
 /// A unit that the manager did not load: its files as far as they can be read, and the manager's word on it.
-fn not_loaded(name: &UnitName, status: &UnitStatus, version: u32) -> Examined {
-    let found = Unit::examine(&Root::default(), name, version);
+fn not_loaded(name: &UnitName, scope: &Scope, status: &UnitStatus, version: u32) -> Examined {
+    let systemctl = scope.systemctl();
+    let found = match scope {
+        Scope::System => Unit::examine(&Root::default(), name, version),
+        Scope::User(_) => Examined::without_file(name, Vec::new()), // what is found there is another unit
+    };
     let state = match (status.load_state.as_str(), found.state) {
         ("not-found", _) => LoadState::NotFound,
         ("masked", _) => LoadState::Masked(status.fragment.clone().unwrap_or_default()),
         (bad @ ("bad-setting" | "error"), LoadState::Loaded | LoadState::NotFound) => {
-            let message = format!("systemd does not load it ({bad}; `systemctl status {name}` tells why)");
+            let message = format!("systemd does not load it ({bad}; `{systemctl} status {name}` tells why)");
             LoadState::Broken { place: name.to_string(), message }
         }
         (_, state) => state,

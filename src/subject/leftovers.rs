@@ -2,33 +2,40 @@
 //! run for the unit puts it right before anything else, and says so. Only for who holds the unit's lock.
 
 use super::Failure;
-use super::managed::{failure, session_failure};
+use super::running::{failure, session_failure};
 use crate::change::{self, Pending, Store};
 use crate::finding::{Code, Finding};
 use crate::manager::{Manager, Standing};
 use crate::replay::session;
 use crate::root::Root;
+use crate::scope::Scope;
 use crate::unit::UnitName;
 use std::io;
 
-/// Whether there is anything of a unit of this system.
-pub(crate) fn are_there(name: &UnitName) -> bool {
-    let root = Root::default();
-    let pending =
-        || Store::new(&root).load(name).is_ok_and(|receipt| receipt.is_some_and(|r| r.pending.is_some()));
-    session::is_noted(name)
-        || pending()
-        || change::half_written_of(&root, name).is_ok_and(|files| !files.is_empty())
+/// Whether there is anything of a unit of a system or a user.
+pub(crate) fn are_there(store: &Store, name: &UnitName) -> bool {
+    let runs_here = store.root().is_some_and(Root::is_system);
+    let noted = runs_here && *store.scope() == Scope::System && session::is_noted(name);
+    let pending = || store.load(name).is_ok_and(|receipt| receipt.is_some_and(|r| r.pending.is_some()));
+    noted || pending() || change::half_written_of(store, name).is_ok_and(|files| !files.is_empty())
 }
 
 /// Put right what was left behind of a unit that a manager runs.
-pub(crate) fn put_right(manager: &dyn Manager, name: &UnitName) -> Result<Vec<Finding>, Failure> {
-    let root = Root::default();
-    let mut findings = Vec::from_iter(half_written(&root, name)?);
-    if let Some(words) = session::recover(manager, name).map_err(session_failure)? {
-        findings.push(Finding::warning(Code::LeftoverReplay, words, None));
-    }
-    findings.extend(repair(&root, name, |pending| {
+pub(crate) fn put_right(
+    manager: &dyn Manager,
+    store: &Store,
+    name: &UnitName,
+) -> Result<Vec<Finding>, Failure> {
+    let mut findings = Vec::from_iter(half_written(store, name)?);
+    let words = match store.scope() {
+        Scope::System => session::recover(manager, name).map_err(session_failure)?,
+        Scope::User(_) => session::recover_pause(manager, name).map_err(failure)?.then(|| {
+            "an earlier run was killed in its replay, for which it had stopped the unit: it was started again"
+                .to_owned()
+        }),
+    };
+    findings.extend(words.map(|words| Finding::warning(Code::LeftoverReplay, words, None)));
+    findings.extend(repair(store, name, |pending| {
         let standing = pending.standing.unwrap_or(Standing::Down);
         session::put_right(manager, name, standing, pending.since).map_err(failure)
     })?);
@@ -36,29 +43,29 @@ pub(crate) fn put_right(manager: &dyn Manager, name: &UnitName) -> Result<Vec<Fi
 }
 
 /// Put right what was left behind of a unit below a root folder, of which nothing runs.
-pub(crate) fn put_right_below(root: &Root, name: &UnitName) -> Result<Vec<Finding>, Failure> {
-    let mut findings = Vec::from_iter(half_written(root, name)?);
-    findings.extend(repair(root, name, |_| Ok(""))?);
+pub(crate) fn put_right_below(store: &Store, name: &UnitName) -> Result<Vec<Finding>, Failure> {
+    let mut findings = Vec::from_iter(half_written(store, name)?);
+    findings.extend(repair(store, name, |_| Ok(""))?);
     Ok(findings)
 }
 
-fn half_written(root: &Root, name: &UnitName) -> Result<Option<Finding>, Failure> {
-    let words = change::sweep(root, name).map_err(|error| system(&error))?;
+fn half_written(store: &Store, name: &UnitName) -> Result<Option<Finding>, Failure> {
+    let words = change::sweep(store, name).map_err(|error| system(&error))?;
     Ok(words.map(|words| Finding::warning(Code::LeftoverRepair, words, None)))
 }
 
 /// Take a repair back that is not known to help; `put_right` makes that true for the running unit as well.
 fn repair(
-    root: &Root,
+    store: &Store,
     name: &UnitName,
     put_right: impl FnOnce(&Pending) -> Result<&'static str, Failure>,
 ) -> Result<Option<Finding>, Failure> {
-    let store = Store::new(root);
     let receipt = store.load(name).map_err(|error| system(&error))?;
-    let Some(pending) = receipt.and_then(|receipt| receipt.pending) else { return Ok(None) };
+    let pending = receipt.and_then(|receipt| receipt.pending);
+    let (Some(pending), Some(root)) = (pending, store.root()) else { return Ok(None) };
     pending.take_back(root).map_err(|error| Failure::System(error.to_string()))?;
     let restarted = put_right(&pending)?;
-    pending.forget(&store, name).map_err(|error| system(&error))?;
+    pending.forget(store, name).map_err(|error| system(&error))?;
     let words = format!(
         "an earlier run was killed before it had seen whether its repair helps: the repair was taken back{restarted}"
     );

@@ -2,7 +2,7 @@
 //! another name of a service, what starts one. And what to say where none is.
 
 use super::Failure;
-use super::managed::{failure, load_failure};
+use super::running::{failure, load_failure};
 use crate::cli::{as_typed, quoted};
 use crate::evidence::one_line;
 use crate::explain::closest_unit;
@@ -10,6 +10,7 @@ use crate::manager::Manager;
 use crate::plan::list;
 use crate::report::output;
 use crate::root::Root;
+use crate::scope::Scope;
 use crate::syscalls::Groups;
 use crate::unit::{
     BadName, LoadError, NameMap, Triggered, Unit, UnitName, enabled_instances, template_of_connections,
@@ -23,8 +24,8 @@ const INSTANCES: usize = 5;
 /// Who knows which units there are.
 #[derive(Clone, Copy)]
 pub enum Register<'a> {
-    /// The running manager.
-    Manager(&'a dyn Manager),
+    /// The running manager, and whose it is.
+    Manager(&'a dyn Manager, &'a Scope),
     /// The files below a root folder, by the rules of this major version.
     Files(&'a Root, u32),
 }
@@ -73,7 +74,7 @@ impl<'a> Register<'a> {
     fn triggered(self, asked: &str) -> Result<Option<Triggered>, Failure> {
         let manager = match self {
             Register::Files(root, version) => return Ok(Triggered::find(root, asked, version)),
-            Register::Manager(manager) => manager,
+            Register::Manager(manager, _) => manager,
         };
         let triggers = manager.triggers(asked).map_err(failure)?;
         Ok(triggers.map(|units| match units.into_iter().next() {
@@ -91,7 +92,7 @@ impl<'a> Register<'a> {
             return self.not_found(template);
         }
         let (instances, how) = match self {
-            Register::Manager(_) => {
+            Register::Manager(..) => {
                 let of_it = |name: &&String| {
                     UnitName::parse(name).is_ok_and(|n| n.instance().is_some() && n.prefix() == prefix)
                 };
@@ -117,24 +118,27 @@ impl<'a> Register<'a> {
     #[must_use]
     pub fn not_found(self, asked: &str) -> Failure {
         let shown = one_line(asked);
-        let elsewhere = match self {
-            Register::Files(root, _) if !root.is_system() => Some(root),
-            _ => None,
+        let (scope, place) = match self {
+            Register::Manager(_, scope) => (scope, String::new()),
+            Register::Files(root, _) if root.is_system() => (&Scope::System, String::new()),
+            Register::Files(root, _) => {
+                (&Scope::System, format!("--root={} ", as_typed(&root.join(Path::new("/")))))
+            }
         };
-        if elsewhere.is_none() && user_unit(asked).is_some() {
+        if place.is_empty() && *scope == Scope::System && is_of_users(asked) {
             return Failure::Usage(format!(
-                "there is no unit {shown} of the system's manager, but one of your own. {}",
-                of_user(asked)
+                "there is no unit {shown} of the system's manager, but one that users' own managers have: \
+                 unitfix --user {}",
+                quoted(&shown)
             ));
         }
         let known = self.known();
         if let Some(name) = closest_unit(asked, known.iter().map(String::as_str)) {
             return Failure::Usage(format!("there is no unit {shown}: did you mean {name}?"));
         }
-        let place = elsewhere.map(|root| format!("--root={} ", as_typed(&root.join(Path::new("/")))));
-        let place = place.unwrap_or_default();
+        let systemctl = scope.systemctl();
         Failure::Usage(format!(
-            "there is no unit {shown} (systemctl {place}list-unit-files shows those that exist)"
+            "there is no unit {shown} ({systemctl} {place}list-unit-files shows those that exist)"
         ))
     }
 
@@ -150,7 +154,7 @@ impl<'a> Register<'a> {
     #[must_use]
     pub fn real_name(self, name: &UnitName) -> UnitName {
         match self {
-            Register::Manager(manager) => {
+            Register::Manager(manager, _) => {
                 let id = manager.status(name).ok().and_then(|status| UnitName::parse(&status.id).ok());
                 id.unwrap_or_else(|| name.clone())
             }
@@ -161,7 +165,7 @@ impl<'a> Register<'a> {
     /// The services, templates and what starts services, as far as can be told; this is only asked for a message.
     fn known(self) -> Vec<String> {
         match self {
-            Register::Manager(manager) => manager.known_units().unwrap_or_default(),
+            Register::Manager(manager, _) => manager.known_units().unwrap_or_default(),
             Register::Files(root, version) => {
                 NameMap::read(root, version).names().map(str::to_owned).collect()
             }
@@ -181,23 +185,12 @@ fn template_name(asked: &str) -> String {
     if asked.ends_with(".service") { asked.to_owned() } else { format!("{asked}.service") }
 }
 
-/// How a unit of a user's own manager is repaired: as a file, whose drop-in that manager reads as well.
-#[must_use]
-pub fn of_user(asked: &str) -> String {
-    let path = user_unit(asked).map_or_else(
-        || format!("\"$(systemctl --user show -P FragmentPath {})\"", quoted(&one_line(asked))),
-        |path| as_typed(&path),
-    );
-    format!(
-        "A unit of a user's own manager is repaired by its file: unitfix {path}. What is written counts after systemctl \
-         --user daemon-reload and a restart"
-    )
-}
-
-/// The file of a unit that the user put there for the user's own manager (systemd.unit(5), "User Unit Search Path").
-fn user_unit(name: &str) -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")))?;
-    let path = config.join("systemd/user").join(UnitName::parse(name).ok()?.as_str());
-    path.is_file().then_some(path)
+/// Whether users' own managers would find a unit of this name, as far as files tell (systemd.unit(5), "User Unit Search
+/// Path").
+fn is_of_users(name: &str) -> bool {
+    let Ok(name) = UnitName::parse(name) else { return false };
+    let own = Scope::of_caller().unit_folders();
+    let of_all = ["/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user"];
+    let folders = own.into_iter().chain(of_all.map(PathBuf::from));
+    folders.into_iter().any(|folder| folder.join(name.as_str()).is_file())
 }

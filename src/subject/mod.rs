@@ -5,14 +5,19 @@ mod inspect;
 pub(crate) mod leftovers;
 mod managed;
 mod meant;
+mod options;
 mod rooted;
+mod running;
+mod users;
 mod watched;
 
 pub use file::UnitFile;
 pub use inspect::{Inspected, Inspector, Whereabouts, groups_at, groups_to_explain};
-pub use managed::{ManagedUnit, SubjectOptions};
-pub use meant::{Register, of_user};
+pub use managed::ManagedUnit;
+pub use meant::Register;
+pub use options::SubjectOptions;
 pub use rooted::RootedUnit;
+pub use users::UserUnit;
 
 use crate::change::{Approval, Store};
 use crate::evidence::{Denial, Effect, Untrusted, summary};
@@ -24,8 +29,8 @@ use crate::replay::{Casualty, CheckResult, Observation, Outcome};
 use crate::report::DenialRow;
 use crate::root::Root;
 use crate::syscalls::Groups;
+use crate::unit::Unit;
 use crate::unit::exec::Stage;
-use crate::unit::{Unit, UnitName};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -186,6 +191,12 @@ impl Judged {
         }
         Ok(Judged::of(unit, groups))
     }
+
+    /// What the settings mean with a drop-in.
+    fn amended(&self, drop_in: &DropIn) -> Policy {
+        let Judged { unit, groups, .. } = self;
+        Policy::evaluate(&Plan::applied(unit, drop_in, groups.systemd), groups)
+    }
 }
 
 /// A thing that can be repaired.
@@ -238,8 +249,7 @@ pub trait Subject {
     fn trial_notice(&self, doing: &str) -> String;
     /// The unit as it would be with a drop-in, and what its settings then mean.
     fn amended(&self, drop_in: &DropIn) -> Policy {
-        let Judged { unit, groups, .. } = self.judged();
-        Policy::evaluate(&Plan::applied(unit, drop_in, groups.systemd), groups)
+        self.judged().amended(drop_in)
     }
     /// What applying does, and the question before it.
     fn apply_question(&self) -> (String, String);
@@ -261,10 +271,4 @@ pub trait Subject {
     fn settled(&self) -> Result<(), Failure> {
         Ok(()) // nor was it before
     }
-}
-
-/// The drop-in folder of a unit in /etc, where administrators' own drop-ins live (systemd.unit(5)).
-#[must_use]
-pub fn etc_folder(unit: &UnitName) -> PathBuf {
-    PathBuf::from("/etc/systemd/system").join(format!("{unit}.d"))
 }

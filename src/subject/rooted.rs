@@ -1,13 +1,14 @@
 //! A unit below a root folder (`--root DIR`): judged from logs alone, for nothing of it runs here.
 
 use super::meant::{Register, say_real_name};
-use super::{Bench, Evidence, Failure, Judged, Subject, SubjectOptions, Verdict, etc_folder, leftovers};
+use super::{Bench, Evidence, Failure, Judged, Subject, SubjectOptions, Verdict, leftovers};
 use crate::change::{Approval, Lock, Store};
 use crate::cli::as_typed;
 use crate::evidence::{Denial, gather};
 use crate::plan::{Candidate, DropIn};
 use crate::replay::Observation;
 use crate::root::Root;
+use crate::scope::Scope;
 use crate::syscalls::Groups;
 use crate::unit::Unit;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ impl RootedUnit {
         let register = Register::Files(&root, version);
         let name = register.service(asked)?;
         let lock = Lock::below(&root, &name).map_err(|e| Failure::System(e.to_string()))?;
-        let leftovers = leftovers::put_right_below(&root, &name)?;
+        let leftovers = leftovers::put_right_below(&Store::new(&root), &name)?;
         let mut unit = Unit::find(&root, &name, version).map_err(|error| register.failure(error))?;
         say_real_name(&name, &unit.name);
         unit.findings.extend(leftovers);
@@ -72,7 +73,7 @@ impl Subject for RootedUnit {
     }
 
     fn drop_in_folder(&self) -> PathBuf {
-        etc_folder(&self.judged.unit.name)
+        Scope::System.drop_in_folder(&self.judged.unit.name)
     }
 
     fn store(&self) -> Store {

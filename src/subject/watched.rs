@@ -26,7 +26,7 @@ impl ManagedUnit<'_> {
                 "it cannot be watched, because complain mode cannot be had here: {why}. unitfix {name} --via strace \
                  replays it without, for as long as --observe says"
             )),
-            other => super::managed::replay_failure(other),
+            other => super::running::replay_failure(other),
         })
     }
 

@@ -4,6 +4,7 @@ use super::search::{Fragment, NameMap};
 use super::{LoadError, SourceFile, Span, Unit, UnitName, exec, shown_path, syntax};
 use crate::finding::{Code, Finding};
 use crate::root::Root;
+use crate::scope::Scope;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -129,7 +130,14 @@ impl Unit {
     }
 
     fn empty(name: UnitName, fragment: Arc<SourceFile>) -> Self {
-        Unit { name, fragment, drop_ins: Vec::new(), settings: Vec::new(), findings: Vec::new() }
+        Unit {
+            name,
+            scope: Scope::System,
+            fragment,
+            drop_ins: Vec::new(),
+            settings: Vec::new(),
+            findings: Vec::new(),
+        }
     }
 
     /// Read drop-ins in this order; those that cannot be read are findings.
@@ -172,7 +180,8 @@ impl Examined {
         }
     }
 
-    fn without_file(name: &UnitName, findings: Vec<Finding>) -> Self {
+    /// There is no such unit file, or it cannot be read, as the findings say.
+    pub(crate) fn without_file(name: &UnitName, findings: Vec<Finding>) -> Self {
         let mut unit = Unit::empty(name.clone(), SourceFile::new("", ""));
         unit.findings = findings;
         Examined { state: LoadState::NotFound, unit }

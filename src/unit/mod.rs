@@ -23,6 +23,7 @@ pub use trigger::{Triggered, enabled_instances, template_of_connections, trigger
 
 use crate::finding::{Code, Finding};
 use crate::root::Root;
+use crate::scope::Scope;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ use std::sync::Arc;
 pub struct Unit {
     /// Its name. For a unit file given by path: the file's name.
     pub name: UnitName,
+    /// Whose manager runs it. For a unit file given by path: the system's would.
+    pub scope: Scope,
     /// The unit file.
     pub fragment: Arc<SourceFile>,
     /// The drop-ins, in the order in which they apply.

@@ -5,7 +5,7 @@ use super::{Unit, UnitName};
 use crate::root::Root;
 use std::path::Path;
 
-/// What specifiers tell of the system, as the system manager of it would.
+/// What specifiers tell of the system, as a manager of it would.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// The whole host name.
@@ -94,18 +94,8 @@ fn value(specifier: char, unit: &Unit, host: &Host) -> Option<String> {
         }
         'y' => unit.fragment.path.display().to_string(),
         'Y' => unit.fragment.path.parent()?.display().to_string(),
-        't' => "/run".to_owned(),
-        'S' => "/var/lib".to_owned(),
-        'C' => "/var/cache".to_owned(),
-        'L' => "/var/log".to_owned(),
-        'E' => "/etc".to_owned(),
         'T' => "/tmp".to_owned(),
         'V' => "/var/tmp".to_owned(),
-        // these are the *manager's* user, whatever User= says
-        'u' | 'g' => "root".to_owned(),
-        'U' | 'G' => "0".to_owned(),
-        'h' => "/root".to_owned(),
-        's' => nix::unistd::User::from_name("root").ok()??.shell.to_str()?.to_owned(),
         'H' => host.name.clone(),
         'l' => host.name.split('.').next().unwrap_or_default().to_owned(),
         'q' => host.pretty_name.clone(),
@@ -119,7 +109,8 @@ fn value(specifier: char, unit: &Unit, host: &Host) -> Option<String> {
         'B' => host.os("BUILD_ID"),
         'M' => host.os("IMAGE_ID"),
         'A' => host.os("IMAGE_VERSION"),
-        _ => return None, // the control group (%c, %r), credentials (%d): the manager makes them
+        // the control group (%c, %r), credentials (%d) have no value: the manager makes them
+        other => return unit.scope.specifier(other),
     })
 }
 
@@ -150,7 +141,14 @@ mod tests {
         let fragment = SourceFile::new("/etc/systemd/system/x@.service", "");
         let settings = syntax::parse_as(&fragment, u32::MAX).settings;
         let name = UnitName::parse(name).unwrap();
-        Unit { name, fragment, drop_ins: vec![], settings, findings: vec![] }
+        Unit {
+            name,
+            scope: crate::scope::Scope::System,
+            fragment,
+            drop_ins: vec![],
+            settings,
+            findings: vec![],
+        }
     }
 
     #[test]

@@ -12,7 +12,14 @@ fn policy_of(filter: &str, systemd: u32) -> Policy {
     let fragment = SourceFile::new("x.service", format!("[Service]\nSystemCallFilter={filter}\n"));
     let settings = syntax::parse_as(&fragment, u32::MAX).settings;
     let name = UnitName::parse("x.service").unwrap();
-    let unit = Unit { name, fragment, drop_ins: Vec::new(), settings, findings: Vec::new() };
+    let unit = Unit {
+        name,
+        scope: crate::scope::Scope::System,
+        fragment,
+        drop_ins: Vec::new(),
+        settings,
+        findings: Vec::new(),
+    };
     Policy::evaluate(&unit, &Groups::from_rules(systemd).unwrap())
 }
 

@@ -3,6 +3,7 @@
 
 use super::launch::{Identity, Spec};
 use super::{LocalError, limits};
+use crate::scope::Scope;
 use crate::unit::environment::{self, Variables};
 use crate::unit::exec::Command;
 use crate::unit::specifiers::{self, Host};
@@ -66,7 +67,7 @@ impl<'a> Context<'a> {
         let other_user = context.identity.as_ref().is_some_and(|identity| identity.uid != 0);
         if !context.no_new_privileges && filtered && (!privileged || other_user) {
             context.no_new_privileges = true;
-            if !privileged {
+            if !privileged && unit.scope == Scope::System {
                 context.note(NO_PRIVILEGES.to_owned());
             }
         }
@@ -130,7 +131,8 @@ impl<'a> Context<'a> {
     fn identity(&mut self, user: Option<&User>) -> Result<(), LocalError> {
         let caller = Uid::effective();
         if !caller.is_root() {
-            let wanted = user.map_or(Uid::from_raw(0), |u| u.uid);
+            let of_manager = self.unit.scope.owner().map_or(0, |owner| owner.uid);
+            let wanted = user.map_or(Uid::from_raw(of_manager), |u| u.uid);
             if wanted != caller || self.unit.flag("DynamicUser") {
                 let name = user.map_or_else(|| "root".to_owned(), |u| u.name.clone());
                 let name = if self.unit.flag("DynamicUser") { "a user of its own".to_owned() } else { name };
@@ -175,17 +177,23 @@ impl<'a> Context<'a> {
     }
 
     fn directory(&mut self, user: Option<&User>) {
-        let text = self.unit.text("WorkingDirectory").unwrap_or("/").to_owned();
+        let owner = self.unit.scope.owner();
+        let usual = if owner.is_some() { "~" } else { "/" };
+        let text = self.unit.text("WorkingDirectory").unwrap_or(usual).to_owned();
         let (optional, text) = text.strip_prefix('-').map_or((false, text.as_str()), |rest| (true, rest));
-        let home = || user.map_or("/root".to_owned(), |u| u.dir.display().to_string());
-        let path = if text == "~" { home() } else { self.specifiers(text) };
+        let home = user.map(|user| &user.dir).or(owner.map(|owner| &owner.home));
+        let home = home.map_or("/root".to_owned(), |home| home.display().to_string());
+        let path = if text == "~" { home } else { self.specifiers(text) };
         self.directory = (path, optional);
     }
 
     /// In the manager's order: its own, PassEnvironment=, Environment=, EnvironmentFile=, less UnsetEnvironment=.
     fn variables(&mut self, user: Option<&User>) -> Result<(), LocalError> {
         let mut variables = Variables::new();
-        environment::set(&mut variables, "PATH", search_path());
+        match self.unit.scope.owner() {
+            Some(owner) => variables.clone_from(&owner.environment),
+            None => environment::set(&mut variables, "PATH", search_path()),
+        }
         if let Some(user) = user {
             environment::set(&mut variables, "LOGNAME", &user.name);
             environment::set(&mut variables, "USER", &user.name);

@@ -2,11 +2,13 @@
 //! drop-in taken away and the unit put back, on every way out. What a killed run left behind, the next one finds.
 
 mod note;
+mod pause;
 mod recover;
 mod switch;
 mod watch;
 
 pub use note::{Note, is_noted, sessions};
+pub use pause::{Pause, recover_pause};
 pub use recover::{put_right, recover};
 pub use switch::LIMIT;
 pub use watch::{Watch, Watched, restart_and_watch};

@@ -126,11 +126,11 @@ fn commands(
 }
 
 /// `$` begins a variable in the command lines of a unit; specifiers are not expanded in what comes over D-Bus.
-fn escaped(word: &str) -> String {
+pub(super) fn escaped(word: &str) -> String {
     word.replace('$', "$$")
 }
 
-fn program(name: &str) -> Result<String, ManagerError> {
+pub(super) fn program(name: &str) -> Result<String, ManagerError> {
     let found =
         FOLDERS.iter().map(|folder| format!("{folder}/{name}")).find(|path| Path::new(path).is_file());
     found.ok_or_else(|| ManagerError::Refused {
@@ -140,7 +140,7 @@ fn program(name: &str) -> Result<String, ManagerError> {
 }
 
 /// The name of the timer of a unit. An `@` would make it an instance of a template.
-fn name(unit: &UnitName) -> String {
+pub(super) fn name(unit: &UnitName) -> String {
     /// `UNIT_NAME_MAX` of systemd's src/basic/unit-name.h, without the longest suffix.
     const LONGEST: usize = 255 - ".service".len();
     let name = format!("unitfix-replay-{}", unit.as_str().replace('@', "\\x40"));
