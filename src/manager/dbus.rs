@@ -9,6 +9,7 @@ use crate::scope::{Owner, Scope};
 use crate::unit::UnitName;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -77,17 +78,22 @@ impl BusManager {
         connected.map_err(|error| ManagerError::Unreachable(error.to_string()))
     }
 
-    /// As systemctl does: through the manager's own socket, which needs no message bus of the user's.
+    /// Through the user's own message bus. systemctl takes a socket of the manager's without one, whose messages, which
+    /// claim to come from a well-known name, zbus does not take.
     fn of_user(owner: &Owner) -> Result<Self, String> {
         let runtime = owner.runtime.display();
         let meta = std::fs::metadata(&owner.runtime).map_err(|error| format!("{runtime}: {error}"))?;
         if meta.uid() != owner.uid {
             return Err(format!("{runtime} belongs to user {}", meta.uid()));
         }
-        let socket = owner.runtime.join("systemd/private");
-        let stream =
-            UnixStream::connect(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
-        Self::of_bus(Builder::async_io_unix_stream(stream).p2p()).map_err(|error| error.to_string())
+        let bus = owner.runtime.join("bus");
+        let stream = UnixStream::connect(&bus).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                format!("there is no message bus {} (dbus-user-session)", bus.display())
+            }
+            _ => format!("{}: {error}", bus.display()),
+        })?;
+        Self::of_bus(Builder::async_io_unix_stream(stream)).map_err(|error| error.to_string())
     }
 
     fn of_bus(bus: Builder<'_>) -> zbus::Result<Self> {
