@@ -9,13 +9,17 @@ use maud::{Markup, html};
 const AT_A_GLANCE: usize = 20;
 
 impl Pages<'_> {
-    /// How many calls get which answer, which get another one, and by which words.
-    pub(super) fn policy(&self, change: &PolicyChange) -> Markup {
+    /// How many calls get which answer, which get another one, and by which words; `standing` says that the repair is
+    /// not in force.
+    pub(super) fn policy(&self, change: &PolicyChange, standing: Option<&str>) -> Markup {
         let changed = &change.changed;
         html! {
             p {
                 "What all settings of the unit together let the " (Arch::native().to_string())
                 " system calls do, by the rules of systemd " (change.systemd) "."
+            }
+            @if let Some(words) = standing.filter(|_| change.after.is_some()) {
+                p { "“After” is with the repair. " (words) }
             }
             div.compare {
                 (counts("Before", &change.before))
