@@ -17,6 +17,7 @@ impl Pages<'_> {
             p {
                 "What all settings of the unit together let the " (Arch::native().to_string())
                 " system calls do, by the rules of systemd " (change.systemd) "."
+                @if change.own_left_out { " The drop-in that unitfix wrote before is left out: the patch is to stand in for it." }
             }
             @if let Some(words) = standing.filter(|_| change.after.is_some()) {
                 p { "“After” is with the repair. " (words) }
