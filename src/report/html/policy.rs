@@ -23,7 +23,7 @@ impl Pages<'_> {
                 p { "“After” is with the repair. " (words) }
             }
             div.compare {
-                (counts("Before", &change.before))
+                (counts(if change.after.is_some() { "Before" } else { "Now" }, &change.before))
                 @if let Some(after) = &change.after { (counts("After", after)) }
             }
             @if change.after.is_some() {
