@@ -2,16 +2,16 @@
 
 use super::naming::Naming;
 use super::unified::unified;
-use super::{Refusal, Task, has_own_drop_in, patch};
+use super::{Patched, Refusal, Task, has_own_drop_in, patch};
 use crate::cli::PatchForm;
 use crate::ending::Ending;
 use crate::plan::{Amendment, Candidate, Plan, Rung, list};
 use crate::policy::Policy;
 use crate::recipe::Desk;
-use crate::report::{CommitMessage, RepairRow, TokenRow, author, output};
+use crate::report::{CommitMessage, PolicyChange, RepairRow, TokenRow, author, output};
 use crate::subject::Subject;
 use crate::syscalls::{Arch, Call};
-use crate::unit::shown_path;
+use crate::unit::{SourceFile, shown_path};
 
 /// What is handed over.
 struct Offer<'a> {
@@ -91,6 +91,9 @@ impl Offer<'_> {
             text.extend(unified(file, &naming.name(&file.path)));
         }
         desk.report.patch = Some(String::from_utf8_lossy(&text).into_owned());
+        if desk.options.html.is_some() {
+            desk.report.policy = Some(self.compare(&files));
+        }
         if !desk.options.place.json {
             output::result_bytes(&text);
         }
@@ -104,6 +107,17 @@ impl Offer<'_> {
             "Nothing was changed. This is a patch of {names}: {how}. With it, every call gets the answer that a drop-in \
              would give."
         ))
+    }
+
+    /// What the patch changes of the policy, for the page.
+    fn compare(&self, files: &[Patched]) -> PolicyChange {
+        let (unit, groups) = (&self.task.unit, self.subject.groups());
+        let patched = files.iter().fold(unit.clone(), |unit, file| {
+            unit.with_file(&SourceFile::new(&file.path, file.after.clone()), groups.systemd)
+        });
+        let [before, after] = [unit, &patched].map(|unit| Policy::evaluate(unit, groups));
+        let own_left_out = unit.drop_ins.len() != self.subject.unit().drop_ins.len();
+        PolicyChange { own_left_out, ..PolicyChange::between(&before, Some(&after), groups) }
     }
 
     fn message(&self, naming: &Naming) -> String {

@@ -2,9 +2,10 @@
 
 use super::super::repair::{CandidateRow, RepairRow, SUSPICION};
 use super::palette::Shade;
-use super::{Pages, chip, folded, lines, sentence, stacked};
+use super::repair::{done, standing};
+use super::{Pages, chip, folded, lines, prose, sentence, stacked};
 use crate::plan::Proof;
-use crate::report::Report;
+use crate::report::{Deed, Report};
 use crate::rules::Power;
 use maud::{Markup, html};
 use std::cmp::Reverse;
@@ -18,6 +19,7 @@ impl Pages<'_> {
         html! {
             @if let Some(row) = &report.repair {
                 p.lead { strong { (sentence(&row.proposed.words)) "." } }
+                @if let Some(words) = standing(report) { p { strong { (words) } } }
                 (Self::powers(&row.proposed))
                 (looks(row))
                 (notes(row))
@@ -73,15 +75,19 @@ impl Pages<'_> {
                     dt { strong { "Run with every call let through" } }
                     dd {
                         (super::counted(replay.denied, "call was", "calls were")) " denied in "
-                        (format!("{:.0}", replay.seconds)) " s (seen by: " (replay.engine) "), "
+                        @if replay.seconds < 1.0 { "less than a second" } @else { (format!("{:.0} s", replay.seconds)) }
+                        " (seen by: " (replay.engine) "), "
                         @if replay.lossy { span.bad-word { "records were lost" } } @else { "nothing was lost" }
                         "; the unit: " (replay.outcome) "."
                         @for note in &replay.notes { br; "Note: " (note) }
                     }
                 }
                 @match proof {
-                    Some(Proof::Shown(how)) => { dt { strong { "Proven" } } dd { (sentence(how)) "." } },
-                    Some(Proof::Refuted(why)) => { dt { strong { "Refuted" } } dd { (sentence(why)) "." } },
+                    Some(Proof::Shown(how)) => {
+                        dt { strong { @if done(report, Deed::TakenBack) { "Before it was written" } @else { "Proven" } } }
+                        dd { (prose(&sentence(how))) "." }
+                     },
+                    Some(Proof::Refuted(why)) => { dt { strong { "Refuted" } } dd { (prose(&sentence(why))) "." } },
                     Some(Proof::None) if replay.is_none() => {
                         dt { strong { "Not proven" } }
                         dd { "The unit was not run: this was judged from the kernel's records alone." }
@@ -90,12 +96,12 @@ impl Pages<'_> {
                 }
                 @if let Some(verdict) = report.verdict.as_ref().filter(|how| !matches!(proof, Some(Proof::Shown(same)) if same == *how)) {
                     dt { strong { "After it was written" } }
-                    dd { (sentence(verdict)) "." }
+                    dd { (prose(&sentence(verdict))) "." }
                 }
                 @for row in refuted {
                     @if let Proof::Refuted(why) = &row.proof {
                         dt { strong { "Tried, and not offered: " } (row.deed) }
-                        dd { (sentence(why)) "." }
+                        dd { (prose(&sentence(why))) "." }
                     }
                 }
             }

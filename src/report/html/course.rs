@@ -1,7 +1,7 @@
 //! The time line: what happened to the unit, and what unitfix did about it.
 
 use super::super::people::who;
-use super::{Pages, counted};
+use super::{Pages, counted, prose};
 use crate::evidence::Untrusted;
 use crate::report::{Deed, DenialRow, Report, Step};
 use maud::{Markup, html};
@@ -114,6 +114,6 @@ fn step(step: &Step) -> Event {
         Deed::TakenBack => "bad",
         _ => "",
     };
-    let words = html! { strong { (step.deed.words()) } ": " (Untrusted::new(step.words.as_str())) };
+    let words = html! { strong { (step.deed.words()) } ": " (prose(&Untrusted::new(step.words.as_str()).to_string())) };
     Event { from: step.began, to: step.ended, class, words }
 }

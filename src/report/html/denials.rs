@@ -2,7 +2,7 @@
 
 use super::super::people::who;
 use super::matrix::{Row, call_of, sign};
-use super::{Pages, chip, folded, lines, stacked};
+use super::{Pages, breakable, chip, folded, lines, stacked};
 use crate::report::DenialRow;
 use maud::{Markup, html};
 use std::collections::BTreeSet;
@@ -32,9 +32,9 @@ impl Pages<'_> {
         html! {
             tr role="row" {
                 td.nowrap role="cell" { span.sign.bad-word { (sign(row.effect)) (row.effect) } }
-                td role="cell" {
+                td.who role="cell" {
                     (who(row))
-                    @if let Some(exe) = &row.exe { br; code.muted { (exe) } }
+                    @if let Some(exe) = &row.exe { br; code.muted { (breakable(exe)) } }
                     @if let Some(stack) = row.stack.short() { br; span.muted.small { "called by " code { (stack) } } }
                     @if let Some(package) = &row.package { br; span.muted.small { "from " (package.words) } }
                 }
@@ -67,7 +67,7 @@ impl Pages<'_> {
         let rows: Vec<Row> = names
             .iter()
             .zip(&by_program)
-            .map(|(name, denials)| Row { label: html! { (name) }, denials, unknown: 0 })
+            .map(|(name, denials)| Row { label: breakable(name), denials, unknown: 0 })
             .collect();
         Some(self.matrix("Program", &rows))
     }

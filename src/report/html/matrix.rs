@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// So many calls have a column of their own; those denied least often do not.
 const COLUMNS: usize = 60;
 
+/// With more columns it is printed small, on a page that lies.
+const WIDE: usize = 10;
+
 /// So many rows are shown.
 const ROWS: usize = 200;
 
@@ -115,9 +118,11 @@ impl Pages<'_> {
                     tr {
                         td {}
                         @for (shade, count) in &tiers {
-                            th.{"tier " (shade.class())} scope="colgroup" colspan=(count) { (shade.word()) }
+                            th.{"tier " (shade.class())}.single[*count == 1] scope="colgroup" colspan=(count) {
+                                span { (shade.word()) }
+                            }
                         }
-                        @if nameless { th.tier.plain scope="colgroup" { "unknown" } }
+                        @if nameless { th.tier.plain.single scope="colgroup" { span { "unknown" } } }
                     }
                     tr {
                         th scope="col" { (who) }
@@ -137,7 +142,7 @@ impl Pages<'_> {
             }
         };
         html! {
-            (table_box(&format!("{who} by calls"), "matrix", &table))
+            (table_box(&format!("{who} by calls"), if columns.len() > WIDE { "matrix wide" } else { "matrix" }, &table))
             ul.legend {
                 @for (effect, words) in LEGEND.into_iter().filter(|(effect, _)| happened(rows, effect)) { li { span.sign { (sign(effect)) } " " (words) } }
             }

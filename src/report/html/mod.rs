@@ -175,6 +175,31 @@ fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
+/// A text in which what stands between backquotes is code.
+fn prose(text: &str) -> Markup {
+    let parts: Vec<&str> = text.split('`').collect();
+    html! {
+        @if parts.len().is_multiple_of(2) {
+            (text) // one of them is alone
+        } @else {
+            @for (at, part) in parts.iter().enumerate() {
+                @if at % 2 == 0 { (part) } @else { code { (part) } }
+            }
+        }
+    }
+}
+
+/// A name or a path that may go on in a new line after each of its parts.
+fn breakable(name: &impl ToString) -> Markup {
+    let name = name.to_string();
+    html! {
+        @for (at, part) in name.split_inclusive(['/', '.', '@', '_']).enumerate() {
+            @if at > 0 { wbr; }
+            (part)
+        }
+    }
+}
+
 /// A text whose first letter is a capital one, unless it begins with a name.
 fn sentence(text: &str) -> String {
     let word = text.split(' ').next().unwrap_or_default();

@@ -9,16 +9,21 @@ use maud::{Markup, html};
 const AT_A_GLANCE: usize = 20;
 
 impl Pages<'_> {
-    /// How many calls get which answer, which get another one, and by which words.
-    pub(super) fn policy(&self, change: &PolicyChange) -> Markup {
+    /// How many calls get which answer, which get another one, and by which words; `standing` says that the repair is
+    /// not in force.
+    pub(super) fn policy(&self, change: &PolicyChange, standing: Option<&str>) -> Markup {
         let changed = &change.changed;
         html! {
             p {
                 "What all settings of the unit together let the " (Arch::native().to_string())
                 " system calls do, by the rules of systemd " (change.systemd) "."
+                @if change.own_left_out { " The drop-in that unitfix wrote before is left out: the patch is to stand in for it." }
+            }
+            @if let Some(words) = standing.filter(|_| change.after.is_some()) {
+                p { "“After” is with the repair. " (words) }
             }
             div.compare {
-                (counts("Before", &change.before))
+                (counts(if change.after.is_some() { "Before" } else { "Now" }, &change.before))
                 @if let Some(after) = &change.after { (counts("After", after)) }
             }
             @if change.after.is_some() {

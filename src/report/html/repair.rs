@@ -1,7 +1,7 @@
 //! The page of a unit.
 
 use super::super::FindingRow;
-use super::{Pages, Section, State, lines, page};
+use super::{Pages, Section, State, lines, page, prose, sentence};
 use crate::evidence::Untrusted;
 use crate::finding::Severity;
 use crate::report::{Deed, Report};
@@ -28,7 +28,7 @@ impl Pages<'_> {
         add(
             "policy",
             if compared { "Policy before and after" } else { "Policy" },
-            report.policy.as_ref().map(|change| self.policy(change)),
+            report.policy.as_ref().map(|change| self.policy(change, standing(report))),
         );
         add("others", "Also possible", report.repair.as_ref().and_then(Self::others));
         add("findings", "Findings", findings(&report.findings));
@@ -72,11 +72,11 @@ fn ending(report: &Report) -> Markup {
     let first = lines.next().unwrap_or_default();
     let rest: Vec<&str> = lines.collect();
     html! {
-        p.lead { (first) }
+        p.lead { (prose(&sentence(first))) }
         @for line in rest.iter().filter(|line| !line.trim_start().starts_with('|')) {
             @match line.split_once(": ") {
                 Some(("Undo", command)) => { p.small { "To take it back:" } pre.command { code { (command) } } },
-                _ => p { (line) },
+                _ => p { (prose(line)) },
             }
         }
         @let log: Vec<&str> = rest.iter().filter_map(|line| line.trim_start().strip_prefix('|')).collect();
@@ -84,8 +84,24 @@ fn ending(report: &Report) -> Markup {
     }
 }
 
+/// Whether unitfix did this.
+pub(super) fn done(report: &Report, deed: Deed) -> bool {
+    report.course.iter().any(|step| step.deed == deed)
+}
+
+/// Why nothing of the repair that is shown is in force, where that is so.
+pub(super) fn standing(report: &Report) -> Option<&'static str> {
+    match report.exit_status {
+        4 if done(report, Deed::TakenBack) => Some("It was taken back: nothing of it is in force."),
+        1 if !done(report, Deed::Written) && report.repair.is_some() => {
+            Some("It is only proposed: nothing of it is in force.")
+        }
+        _ => None,
+    }
+}
+
 fn state(report: &Report) -> State {
-    let done = |deed: Deed| report.course.iter().any(|step| step.deed == deed);
+    let done = |deed| done(report, deed);
     let (word, class) = match report.exit_status {
         0 if done(Deed::Verified) => ("Repaired", "good"),
         0 if done(Deed::Written) => ("Written, not yet seen to help", "warn"),

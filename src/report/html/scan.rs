@@ -3,7 +3,7 @@
 use super::matrix::Row;
 use super::repair::findings;
 use super::spans::Span;
-use super::{Pages, Section, State, counted, lines, page};
+use super::{Pages, Section, State, breakable, counted, lines, page};
 use crate::evidence::Untrusted;
 use crate::report::{DenialRow, Forbids, NobodysRow, Part, ScanReport, ScannedUnit};
 use maud::{Markup, html};
@@ -57,12 +57,12 @@ impl Pages<'_> {
 
     fn units_by_calls(&self, report: &ScanReport) -> Markup {
         let units = report.units.iter().enumerate().map(|(at, unit)| Row {
-            label: html! { a href={"#unit-" (at + 1)} { (unit.unit) } (on(unit.host.as_ref(), unit.told_apart)) },
+            label: html! { a href={"#unit-" (at + 1)} { (breakable(&unit.unit)) } (on(unit.host.as_ref(), unit.told_apart)) },
             denials: &unit.part.calls,
             unknown: unit.part.calls_unknown,
         });
         let nobodys = report.unattributed.iter().map(|row| Row {
-            label: html! { em { "unknown unit: " } (row.program) (on(row.host.as_ref(), row.told_apart)) },
+            label: html! { em { "unknown unit: " } (breakable(&row.program)) (on(row.host.as_ref(), row.told_apart)) },
             denials: &row.part.calls,
             unknown: row.part.calls_unknown,
         });

@@ -1,7 +1,9 @@
 use super::*;
 use crate::evidence::{Untrusted, disturbs};
-use crate::report::{Deed, DenialRow, Part, Report, ScanReport, ScannedUnit, Step};
-use crate::report::{Forbids, TokenRow};
+use crate::plan::{Amendment, Candidate, Proof, Rung};
+use crate::policy::{Policy, tests::unit};
+use crate::report::{CandidateRow, Deed, DenialRow, Forbids, Part, PolicyChange, RepairRow, Report};
+use crate::report::{ScanReport, ScannedUnit, Step, TokenRow};
 use crate::syscalls::Arch;
 
 /// Names such as an attacker would choose.
@@ -70,6 +72,27 @@ fn scan_page(name: &str) -> String {
     made(|pages| pages.of_scan(&report, 1_767_607_747_000_000))
 }
 
+/// A repair that was proven, and what it changes of a policy.
+fn repair() -> (RepairRow, PolicyChange) {
+    let groups = Groups::from_rules(252).unwrap();
+    let lines = ["SystemCallFilter=~uname", "SystemCallFilter=~uname\nSystemCallFilter=uname"];
+    let [before, after] = lines.map(|lines| Policy::evaluate(&unit(lines), &groups));
+    let amendment = Amendment { allow: ["uname".to_owned()].into(), ..Amendment::default() };
+    let mut candidate = Candidate::new(Rung::Exact, amendment, &before, &groups, &Rules::default());
+    candidate.proof = Proof::Shown("it ran".to_owned());
+    let row = RepairRow {
+        proposed: CandidateRow::from(&candidate),
+        inexpressible: Vec::new(),
+        soft: Vec::new(),
+        spared: Vec::new(),
+        look: Vec::new(),
+        note: None,
+        others: Vec::new(),
+        refuted: Vec::new(),
+    };
+    (row, PolicyChange::between(&before, Some(&after), &groups))
+}
+
 fn made(make: impl Fn(&Pages) -> String) -> String {
     let (rules, groups) = (Rules::default(), Groups::from_rules(252).unwrap());
     make(&Pages { rules: &rules, groups: &groups, zone: TimeZone::UTC })
@@ -77,7 +100,7 @@ fn made(make: impl Fn(&Pages) -> String) -> String {
 
 /// The names of the tags, each with its attributes; panics where the page is not well formed.
 fn tags(page: &str) -> Vec<String> {
-    const VOID: [&str; 3] = ["meta", "br", "!DOCTYPE"];
+    const VOID: [&str; 4] = ["meta", "br", "wbr", "!DOCTYPE"];
     let (mut open, mut all, mut rest): (Vec<&str>, Vec<String>, &str) = (Vec::new(), Vec::new(), page);
     while let Some(at) = rest.find('<') {
         rest = &rest[at + 1..];
@@ -110,11 +133,10 @@ fn no_name_gets_out_of_its_place() {
             let names = |tags: &[String]| {
                 tags.iter().map(|tag| tag.split_whitespace().next().unwrap().to_owned()).collect::<Vec<_>>()
             };
-            // ends of lines in a name may make lines of a text that has some
-            let markup: Vec<String> =
-                names(&tags(page)).into_iter().filter(|t| t != "p" && t != "span").collect();
-            let expected: Vec<String> =
-                names(plain).into_iter().filter(|t| t != "p" && t != "span").collect();
+            // ends of lines in a name may make lines of a text that has some, and long names may be broken
+            let other = |tag: &String| !["p", "span", "wbr"].contains(&tag.as_str());
+            let markup: Vec<String> = names(&tags(page)).into_iter().filter(other).collect();
+            let expected: Vec<String> = names(plain).into_iter().filter(other).collect();
             assert_eq!(markup, expected, "{name:?}");
             assert!(tags(page).iter().all(|tag| !tag.contains(" on")), "{name:?}");
         }
@@ -174,6 +196,44 @@ fn it_can_be_heard() {
             .collect();
         assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "no level is left out: {levels:?}");
     }
+}
+
+/// Whether what is shown of a repair is in force, is said wherever it is shown.
+#[test]
+fn it_says_what_is_in_force() {
+    let page = |exit_status: u8, deeds: &[Deed]| {
+        let mut report = Report::new("app.service".to_owned());
+        report.denials = vec![row("app")];
+        let (row, change) = repair();
+        (report.repair, report.policy) = (Some(row), Some(change));
+        report.verdict = Some("with it, the check fails".to_owned());
+        report.ending = "rolled back, which `systemctl show` tells".to_owned();
+        report.exit_status = exit_status;
+        report.course = deeds.iter().map(|deed| Step::now(*deed, "x")).collect();
+        let page = made(|pages| pages.of_unit(&report, 1_767_607_747_000_000));
+        tags(&page);
+        page
+    };
+    let count = |page: &str, words: &str| page.matches(words).count();
+    let taken_back = page(4, &[Deed::Looked, Deed::Written, Deed::TakenBack]);
+    assert_eq!(count(&taken_back, "It was taken back: nothing of it is in force."), 2);
+    assert_eq!((count(&taken_back, ">Proven<"), count(&taken_back, ">Before it was written<")), (0, 1));
+    assert_eq!(count(&taken_back, ">After it was written<"), 1);
+    assert_eq!(count(&taken_back, ">Rolled back, which <code>systemctl show</code> tells<"), 1);
+    let proposed = page(1, &[Deed::Looked]);
+    assert_eq!(count(&proposed, "It is only proposed: nothing of it is in force."), 2);
+    let repaired = page(0, &[Deed::Looked, Deed::Written, Deed::Verified]);
+    assert_eq!((count(&repaired, "in force."), count(&repaired, ">Proven<")), (0, 1));
+}
+
+#[test]
+fn quoted_words_are_code() {
+    let shown = |text: &str| prose(text).into_string();
+    assert_eq!(shown("run `a <b>` now"), "run <code>a &lt;b&gt;</code> now");
+    for text in ["", "none", "a ` alone"] {
+        assert_eq!(shown(text), text);
+    }
+    assert_eq!(breakable(&"/usr/a.b").into_string(), "/<wbr>usr/<wbr>a.<wbr>b");
 }
 
 /// What is dark on the screen, is printed on light paper.

@@ -11,6 +11,8 @@ use crate::syscalls::{Arch, Groups};
 pub struct PolicyChange {
     /// The major version of systemd whose rules apply.
     pub systemd: u32,
+    /// unitfix's own drop-in is counted on neither side: a patch is to stand in for it.
+    pub own_left_out: bool,
     /// The calls of the native architecture before.
     pub before: Counts,
     /// The same after; nothing: no change is proposed.
@@ -58,6 +60,7 @@ impl PolicyChange {
         let changed = after.map(|after| changed(before, after, groups)).unwrap_or_default();
         PolicyChange {
             systemd: before.systemd,
+            own_left_out: false,
             before: Counts::of(before),
             after: after.map(Counts::of),
             changed,
