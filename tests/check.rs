@@ -278,7 +278,7 @@ fn the_fix_of_sarif_is_the_patch() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// Tests have what the caller has: the folder, the environment, standard input; and no filter.
+/// Tests have what the caller has: the folder, the environment, standard input; and, beside the unit, no filter.
 #[test]
 fn tests_are_the_callers() {
     let tree = Tree::with("report.service", REPORT);
@@ -295,8 +295,7 @@ fn tests_are_the_callers() {
             command.args(["--", "sh", "-c", script]).env("MINE", "my own").stdin(input).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         let folder = tree.folder.path().canonicalize().unwrap();
-        let stdin = if under { "" } else { "from the caller\n" };
-        let expected = format!("{}\nmy own\n{stdin}{seccomp}\n", folder.display());
+        let expected = format!("{}\nmy own\nfrom the caller\n{seccomp}\n", folder.display());
         assert!(said.contains(&expected), "{said}\n{expected}");
         assert_eq!(output.status.code(), Some(1));
         assert!(String::from_utf8(output.stdout).unwrap().contains("1 call is denied: setpriority"));
@@ -358,6 +357,33 @@ fn sigterm_stops_tests_under_the_filter() {
     let tests = format!("trap '' TERM; sleep {mark} & setsid sleep {mark} & wait");
     let args = ["./a.service", "--format", "sarif", "--under", "--", "sh", "-c", &tests];
     interrupted(&args, 3, mark, Signal::SIGTERM);
+}
+
+/// Tests that hang are stopped with all that they started, and the check says what it saw until then.
+#[test]
+fn tests_have_no_more_time_than_they_are_given() {
+    let mark = &mark(4);
+    let unit =
+        format!("[Service]\nNoNewPrivileges=yes\nExecStart=sleep {mark}\nSystemCallFilter=~@resources\n");
+    let tree = Tree::with("a.service", &unit);
+    // the first end when they are asked to, of the others none does
+    for (under, forbidden, script, status) in [
+        (&[][..], "", "sleep", 3),
+        (&["--under"], "", "sleep", 3),
+        (&["--under"], "nice -n 1 true; ", "trap '' TERM; sleep", 1),
+        (&[], "", "trap '' TERM; setsid sleep", 3),
+    ] {
+        let tests = format!("{forbidden}{script} {mark} & wait");
+        let limited = ["--format", "json", "--timeout", "1", "--", "sh", "-c", tests.as_str()];
+        let output = tree.check(&[&["./a.service"][..], under, &limited].concat());
+        assert_eq!(output.status.code(), Some(status), "{}", String::from_utf8_lossy(&output.stdout));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let [late, passed] = ["late", "passed"].map(|name| report["tests"][name].as_bool().unwrap());
+        assert!(late && !passed, "{report:#}");
+        assert_eq!(report["tests"]["ended"], "did not end within 1 s and were stopped");
+        assert_eq!(report["denials"].as_array().unwrap().len(), usize::from(status == 1));
+        assert_eq!(alive(mark), Vec::<String>::new());
+    }
 }
 
 /// What tests leave running is stopped with the unit.
