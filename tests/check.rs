@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "check/examples.rs"]
+mod examples;
 #[path = "schema/mod.rs"]
 mod schema;
 
@@ -144,9 +146,9 @@ fn outputs(format: &str) -> Vec<(String, String)> {
     outputs
 }
 
-/// What SARIF 2.1.0 requires of the properties that are used (its schema, "required" and "enum").
+/// What tools that read it want, beyond what its schema requires.
 #[test]
-fn sarif_has_what_its_schema_requires() {
+fn sarif_has_what_code_scanning_needs() {
     for (case, text) in outputs("sarif") {
         let log: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(log["version"], "2.1.0", "{case}");
@@ -160,7 +162,9 @@ fn sarif_has_what_its_schema_requires() {
             assert!(notification["message"]["text"].is_string(), "{case}");
         }
         let rules = driver["rules"].as_array().unwrap();
-        assert!(rules.iter().all(|rule| !rule["help"]["text"].as_str().unwrap().is_empty()), "{case}");
+        for text in ["shortDescription", "fullDescription", "help"] {
+            assert!(rules.iter().all(|rule| !rule[text]["text"].as_str().unwrap().is_empty()), "{case}");
+        }
         for result in run["results"].as_array().unwrap() {
             assert!(!result["message"]["text"].as_str().unwrap().is_empty());
             let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
@@ -236,6 +240,23 @@ fn the_patch_helps() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
+/// The schema of SARIF 2.1.0 judges it; tests/schema/README.md says where that is from.
+#[test]
+fn sarif_is_what_its_schema_says() {
+    let schema = include_str!("schema/sarif-2.1.0.json");
+    let (mut compiler, mut schemas) = (boon::Compiler::new(), boon::Schemas::new());
+    compiler.enable_format_assertions();
+    compiler.add_resource("urn:sarif", serde_json::from_str(schema).unwrap()).unwrap();
+    let index = compiler.compile("urn:sarif", &mut schemas).unwrap_or_else(|error| panic!("{error:#}"));
+    for (case, text) in outputs("sarif") {
+        let mut log: Value = serde_json::from_str(&text).unwrap();
+        let judged = schemas.validate(&log, index);
+        assert!(judged.is_ok(), "{case}: {:#}", judged.unwrap_err());
+        log["runs"][0]["columnKind"] = "bytes".into();
+        assert!(schemas.validate(&log, index).is_err(), "it judges");
+    }
+}
+
 /// A fix of SARIF makes the same file of it as the patch does.
 #[test]
 fn the_fix_of_sarif_is_the_patch() {
@@ -257,7 +278,7 @@ fn the_fix_of_sarif_is_the_patch() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// Tests have what the caller has: the folder, the environment, standard input; and no filter.
+/// Tests have what the caller has: the folder, the environment, standard input; and, beside the unit, no filter.
 #[test]
 fn tests_are_the_callers() {
     let tree = Tree::with("report.service", REPORT);
@@ -274,8 +295,7 @@ fn tests_are_the_callers() {
             command.args(["--", "sh", "-c", script]).env("MINE", "my own").stdin(input).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         let folder = tree.folder.path().canonicalize().unwrap();
-        let stdin = if under { "" } else { "from the caller\n" };
-        let expected = format!("{}\nmy own\n{stdin}{seccomp}\n", folder.display());
+        let expected = format!("{}\nmy own\nfrom the caller\n{seccomp}\n", folder.display());
         assert!(said.contains(&expected), "{said}\n{expected}");
         assert_eq!(output.status.code(), Some(1));
         assert!(String::from_utf8(output.stdout).unwrap().contains("1 call is denied: setpriority"));
@@ -339,6 +359,33 @@ fn sigterm_stops_tests_under_the_filter() {
     interrupted(&args, 3, mark, Signal::SIGTERM);
 }
 
+/// Tests that hang are stopped with all that they started, and the check says what it saw until then.
+#[test]
+fn tests_have_no_more_time_than_they_are_given() {
+    let mark = &mark(4);
+    let unit =
+        format!("[Service]\nNoNewPrivileges=yes\nExecStart=sleep {mark}\nSystemCallFilter=~@resources\n");
+    let tree = Tree::with("a.service", &unit);
+    // the first end when they are asked to, of the others none does
+    for (under, forbidden, script, status) in [
+        (&[][..], "", "sleep", 3),
+        (&["--under"], "", "sleep", 3),
+        (&["--under"], "nice -n 1 true; ", "trap '' TERM; sleep", 1),
+        (&[], "", "trap '' TERM; setsid sleep", 3),
+    ] {
+        let tests = format!("{forbidden}{script} {mark} & wait");
+        let limited = ["--format", "json", "--timeout", "1", "--", "sh", "-c", tests.as_str()];
+        let output = tree.check(&[&["./a.service"][..], under, &limited].concat());
+        assert_eq!(output.status.code(), Some(status), "{}", String::from_utf8_lossy(&output.stdout));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let [late, passed] = ["late", "passed"].map(|name| report["tests"][name].as_bool().unwrap());
+        assert!(late && !passed, "{report:#}");
+        assert_eq!(report["tests"]["ended"], "did not end within 1 s and were stopped");
+        assert_eq!(report["denials"].as_array().unwrap().len(), usize::from(status == 1));
+        assert_eq!(alive(mark), Vec::<String>::new());
+    }
+}
+
 /// What tests leave running is stopped with the unit.
 #[test]
 fn nothing_stays_behind() {
@@ -351,105 +398,5 @@ fn nothing_stays_behind() {
         let output = tree.check(&args);
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
         assert_eq!(alive(mark), Vec::<String>::new());
-    }
-}
-
-/// The examples for continuous integration do what they say.
-mod examples {
-    use super::{Tree, Value};
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::Path;
-    use std::process::{Command, Output, Stdio};
-    use std::sync::Mutex;
-
-    /// They answer on the same port.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-    const UNIT: &str = "debian/greeter.service";
-
-    /// A copy of the example's working tree.
-    fn tree() -> Tree {
-        let tree = Tree::new();
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/ci");
-        fs::create_dir_all(tree.path("debian/tests")).unwrap();
-        for name in [UNIT, "debian/tests/control", "debian/tests/smoke", "debian/tests/system-call-filter"] {
-            fs::copy(from.join(name), tree.path(name)).unwrap();
-        }
-        fs::copy(from.join("github/unit.yml"), tree.path("unit.yml")).unwrap();
-        tree
-    }
-
-    /// The same with a filter that is too narrow.
-    fn narrow() -> Tree {
-        let tree = tree();
-        let text = fs::read_to_string(tree.path(UNIT)).unwrap();
-        fs::write(tree.path(UNIT), text.replace("~@privileged", "~@privileged getsockname")).unwrap();
-        tree
-    }
-
-    fn shell(tree: &Tree, script: &str) -> Output {
-        let program = Path::new(env!("CARGO_BIN_EXE_unitfix")).parent().unwrap();
-        let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-        Command::new("bash") // as a workflow's steps are run
-            .args(["-eo", "pipefail", "-c", script])
-            .env("PATH", path)
-            .current_dir(tree.folder.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    fn text(output: &Output) -> String {
-        String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
-    }
-
-    #[test]
-    fn of_a_debian_package() {
-        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for (tree, status) in [(tree(), 0), (narrow(), 1)] {
-            let control = fs::read_to_string(tree.path("debian/tests/control")).unwrap();
-            let names = control.lines().find_map(|line| line.strip_prefix("Tests: ")).unwrap();
-            for name in names.split(", ") {
-                let path = tree.path("debian/tests").join(name);
-                assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o111, 0o111, "{name}");
-                // it is not installed here
-                let script = fs::read_to_string(&path).unwrap();
-                let here =
-                    script.replace("/usr/lib/systemd/system/greeter.service", "./debian/greeter.service");
-                assert_ne!(here, script);
-                fs::write(&path, here).unwrap();
-                let output = shell(&tree, path.to_str().unwrap());
-                assert_eq!(output.status.code(), Some(status), "{}", text(&output));
-                assert!(text(&output).contains("the tests passed"), "{}", text(&output));
-            }
-        }
-    }
-
-    #[test]
-    fn of_a_workflow() {
-        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for (tree, denied) in [(tree(), false), (narrow(), true)] {
-            let workflow = fs::read_to_string(tree.path("unit.yml")).unwrap();
-            let workflow: Value = serde_yaml::from_str(&workflow).unwrap();
-            let jobs = workflow["jobs"].as_object().unwrap();
-            let steps = jobs.values().flat_map(|job| job["steps"].as_array().unwrap());
-            let steps: Vec<&str> = steps.filter_map(|step| step["run"].as_str()).collect();
-            let checks: Vec<&&str> = steps.iter().filter(|step| step.contains("unitfix check")).collect();
-            assert_eq!(checks.len(), 2);
-            for step in checks {
-                let output = shell(&tree, &step.replace("${{ matrix.systemd }}", "252"));
-                let (said, sarif) = (text(&output), step.contains("sarif"));
-                assert_eq!(output.status.code(), Some(i32::from(denied && !sarif)), "{said}");
-                let place = "::error file=debian/greeter.service,line=9,endLine=9,";
-                assert_eq!(said.contains(place), denied && !sarif, "{said}");
-            }
-            let log: Value = serde_json::from_slice(&fs::read(tree.path("unit.sarif")).unwrap()).unwrap();
-            let results = log["runs"][0]["results"].as_array().unwrap();
-            assert_eq!(
-                results.iter().filter(|result| result["ruleId"] == "denied-call").count(),
-                usize::from(denied)
-            );
-        }
     }
 }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic)] // a failure anywhere here is the test's
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,7 @@ fn all_packages_are_of_one_version() {
     assert!(deb.starts_with(&format!("unitfix ({VERSION}-1) ")), "{deb}");
     assert!(text("packaging/arch/PKGBUILD").contains(&format!("\npkgver={VERSION}\npkgrel=1\n")));
     assert!(text("packaging/rpm/unitfix.spec").contains(&format!("\nVersion:        {VERSION}\n")));
+    assert!(text("packaging/rpm/unitfix.spec").contains(&format!("> - {VERSION}-1\n")), "its %changelog");
     let toolchain =
         text("Cargo.toml").lines().find_map(|l| l.strip_prefix("rust-version = \"").map(str::to_owned));
     let needs = format!("BuildRequires:  cargo >= {}\n", toolchain.unwrap().trim_end_matches('"'));
@@ -191,7 +192,7 @@ fn write_program(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// makepkg(8) itself is Arch's; this is what it does with package().
+/// What makepkg(8) does with package(); CONTRIBUTING.md says how to try makepkg itself.
 #[test]
 fn the_pkgbuild_packages_the_same() {
     let folder = built();
@@ -247,16 +248,25 @@ fn the_spec_packages_the_same() {
         .args(["--query", "--package", "--queryformat", "[%{FILENAMES} %{FILEMODES:octal}\n]"])
         .args(define("_dbpath", &format!("{top_of_rpm}/db")))
         .arg(package));
-    let mut found = BTreeMap::new();
+    let (mut found, mut folders) = (BTreeMap::new(), BTreeSet::new());
     for line in listed.lines() {
         let (path, mode) = line.rsplit_once(' ').unwrap();
         let mode = u32::from_str_radix(mode, 8).unwrap();
+        if mode & 0o170_000 == 0o040_000 {
+            folders.insert(PathBuf::from(path));
+        }
         let plain = path.strip_suffix(".gz").filter(|path| path.contains("/man/")).unwrap_or(path);
         if mode & 0o170_000 != 0o040_000 && !path.contains("/licenses/") && !path.contains("/.build-id/") {
             found.insert(PathBuf::from(plain), mode & 0o7777);
         }
     }
-    assert_eq!(found, installed());
+    let installed = installed();
+    assert_eq!(found, installed);
+    // no folder of its own is left when it is removed
+    let above = installed.keys().flat_map(|path| path.ancestors().skip(1));
+    let own = above.filter(|folder| folder.iter().any(|name| name == "unitfix"));
+    let missing: BTreeSet<&Path> = own.filter(|folder| !folders.contains(*folder)).collect();
+    assert!(missing.is_empty(), "{missing:?} are not among {folders:?}");
 }
 
 #[test]
@@ -271,7 +281,7 @@ fn scripts_are_scripts() {
     }
 }
 
-/// pacman(8) is not here to read its hooks; what it calls is.
+/// What pacman(8) reads in them; CONTRIBUTING.md says how to try pacman itself.
 #[test]
 fn hooks_call_what_is_installed() {
     let installed = installed();

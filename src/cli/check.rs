@@ -27,8 +27,9 @@ unitfix check ./debian/foo.service           its commands alone, for 10 s\n\n\
 No service manager and no root is needed. What the filter would kill for is let\n\
 through and recorded, so that one run finds all of it.\n\n\
 Exit status: 0 nothing is denied, and the tests pass; 1 something is denied;\n\
-2 usage; 3 the tests, or the unit, fail, and nothing is denied; 5 this system\n\
-cannot do it; 130 interrupted, and all that was started is stopped.")]
+2 usage; 3 the tests, or the unit, fail or take too long, and nothing is\n\
+denied; 5 this system cannot do it; 130 interrupted, and all that was started\n\
+is stopped.")]
 pub struct CheckOptions {
     /// The path of a unit file, with a slash
     #[arg(value_name = "FILE")]
@@ -39,6 +40,9 @@ pub struct CheckOptions {
     /// Run the tests themselves under the filter, and nothing of the unit
     #[arg(long, requires = "tests")]
     pub under: bool,
+    /// Stop tests that take longer, as failed
+    #[arg(long, value_name = "SECONDS", requires = "tests", value_parser = clap::value_parser!(u32).range(1..))]
+    pub timeout: Option<u32>,
     /// Judge by the rules of this major version of systemd
     #[arg(long, value_name = "VERSION", value_parser = systemd_version)]
     pub systemd: Option<u32>,

@@ -56,7 +56,8 @@ fn load(options: &CheckOptions) -> Result<Judged, Failure> {
 fn tests(options: &CheckOptions) -> Result<Option<Tests>, Failure> {
     let Some(name) = options.tests.first() else { return Ok(None) };
     let missing = || Failure::Usage(format!("the tests do not run: no program {} is here", one_line(name)));
-    Tests::find(&options.tests, options.under).ok_or_else(missing).map(Some)
+    let limit = options.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+    Tests::find(&options.tests, options.under, limit).ok_or_else(missing).map(Some)
 }
 
 /// What is going to run.
@@ -64,10 +65,11 @@ fn announcement(options: &CheckOptions, judged: &Judged) -> String {
     let unit = one_line(&options.unit);
     let rules = format!("by the rules of {}", judged.groups.origin_words());
     let tests = command_line(&options.tests);
+    let limit = options.timeout.map_or_else(String::new, |seconds| format!(" for at most {seconds} s"));
     match (options.tests.is_empty(), options.under) {
         (true, _) => format!("Running {unit} for at most {} s, {rules}.\n", options.observe),
-        (false, false) => format!("Running {unit}, {rules}, while this runs: {tests}\n"),
-        (false, true) => format!("Running this under the filter of {unit}, {rules}: {tests}\n"),
+        (false, false) => format!("Running {unit}, {rules}, while this runs{limit}: {tests}\n"),
+        (false, true) => format!("Running this under the filter of {unit}{limit}, {rules}: {tests}\n"),
     }
 }
 

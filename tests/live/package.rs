@@ -1,7 +1,11 @@
 //! The .deb that beds install: what cargo-deb makes of the program that beds run.
+//!
+//! So it is not the program of a release, which would be compiled for these cases alone, and takes longer than all of
+//! them. It is less optimised, and has the feature `failure-points`, which does nothing where nobody sets
+//! `UNITFIX_FAILURE`. `UNITFIX_PACKAGED=PROGRAM` has them package another one.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -18,7 +22,9 @@ pub fn deb() -> String {
         let programs = binaries::directory();
         let target = tempfile::tempdir().unwrap();
         fs::create_dir(target.path().join("release")).unwrap();
-        fs::copy(programs.join("unitfix"), target.path().join("release/unitfix")).unwrap();
+        let program = std::env::var_os("UNITFIX_PACKAGED");
+        let program = program.map_or_else(|| programs.join("unitfix"), PathBuf::from);
+        fs::copy(program, target.path().join("release/unitfix")).unwrap();
         let output = Command::new(CARGO_DEB)
             .args(["--no-build", "--strip", "--fast", "--variant", "portable", "--output"])
             .arg(programs.join("unitfix.deb"))

@@ -1,6 +1,6 @@
 //! Tests of what a unit runs: beside it, outside of its filter, or in its place, under it.
 
-use super::launch::Spec;
+use super::launch::{Spec, Streams};
 use super::processes::timeout;
 use super::service::{Over, Running, Service};
 use super::supervisor::errno;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// How long tests may take to end when they are asked to.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
-/// Longer than any tests take.
+/// Longer than any tests take that have no limit.
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// A command that tests what a unit runs.
@@ -30,7 +30,18 @@ pub struct Tests {
     pub command: Vec<String>,
     /// It runs under the unit's filter, and nothing of the unit is started.
     pub under: bool,
+    /// How long they may take.
+    pub limit: Option<Duration>,
     program: PathBuf,
+}
+
+/// How tests ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By themselves.
+    So(Exit),
+    /// They took longer than they may, and were stopped.
+    Late,
 }
 
 /// What a check showed.
@@ -39,13 +50,13 @@ pub struct Checked {
     /// What was seen of the unit; of tests that ran in its place, what was seen of them.
     pub observation: Observation,
     /// How the tests ended; nothing: there are none, or the unit did not come so far that they could run.
-    pub tests: Option<Exit>,
+    pub tests: Option<Ended>,
 }
 
 impl Tests {
     /// Find the program, as a shell does. Nothing: there is none that can be executed.
     #[must_use]
-    pub fn find(command: &[String], under: bool) -> Option<Self> {
+    pub fn find(command: &[String], under: bool, limit: Option<Duration>) -> Option<Self> {
         let name = command.first()?;
         let executable = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();
         let program = if name.contains('/') {
@@ -54,7 +65,12 @@ impl Tests {
             let path = std::env::var_os("PATH")?;
             std::env::split_paths(&path).map(|folder| folder.join(name)).find(executable)
         };
-        Some(Tests { command: command.to_vec(), under, program: program? })
+        Some(Tests { command: command.to_vec(), under, limit, program: program? })
+    }
+
+    /// When tests that begin now have to be over.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.limit.unwrap_or(FOR_EVER)
     }
 
     /// What a launcher needs: everything as the caller has it, but the filter.
@@ -90,7 +106,8 @@ impl Service<'_> {
         let mut tester = Tester::start(tests)?;
         self.family.leave_alone(tester.pid());
         let (mut over, mut buried) = (None, Instant::now());
-        let exit = loop {
+        let mut deadline = tests.deadline();
+        let ended = loop {
             if let Some(running) = &main
                 && let Some(end) = self.main_end(running)
             {
@@ -102,17 +119,25 @@ impl Service<'_> {
                 });
             }
             if let Some(exit) = tester.ended()? {
-                break exit;
+                break if tester.asked { Ended::Late } else { Ended::So(exit) };
+            }
+            if Instant::now() >= deadline {
+                if tester.asked {
+                    break Ended::Late;
+                }
+                tester.ask();
+                deadline = Instant::now() + STOP_PATIENCE;
             }
             let ends = main.iter().map(|running| running.ends.as_fd());
             let ends: Vec<_> = ends.chain([tester.ends.as_fd()]).collect();
-            self.supervisor.turn(&ends, Instant::now() + FOR_EVER)?;
+            self.supervisor.turn(&ends, deadline)?;
             if buried.elapsed() > Duration::from_secs(1) {
                 self.family.reap(main.as_ref().map(|running| running.pid));
                 buried = Instant::now();
             }
         };
-        self.tested = Some(exit);
+        drop(tester);
+        self.tested = Some(ended);
         let alive = main.is_some() || !self.family.running().is_empty();
         Ok(over.unwrap_or(if alive { Outcome::Running } else { Outcome::Finished }))
     }
@@ -123,9 +148,9 @@ impl Service<'_> {
         tests: &Tests,
     ) -> Result<(Outcome, Option<CheckResult>, Vec<Casualty>), LocalError> {
         let spec = tests.spec(self.context.no_new_privileges, self.filter.clone());
-        let (output, errors) = (standard_error()?, standard_error()?);
-        let running = self.launch(&spec, &tests.command.join(" "), output, errors)?;
-        self.tested = self.wait(&running, Instant::now() + FOR_EVER)?;
+        let streams = Streams { input: input()?, output: standard_error()?, errors: standard_error()? };
+        let running = self.launch(&spec, &tests.command.join(" "), streams)?;
+        self.tested = Some(self.wait(&running, tests.deadline())?.map_or(Ended::Late, Ended::So));
         let casualties = self.supervisor.casualties();
         self.stop()?;
         Ok((Outcome::Finished, None, casualties))
@@ -136,18 +161,18 @@ impl Service<'_> {
 struct Tester {
     child: Child,
     ends: OwnedFd,
+    /// They were asked to end.
+    asked: bool,
 }
 
 impl Tester {
     fn start(tests: &Tests) -> Result<Self, LocalError> {
         let failed = |error| LocalError::Tests { program: tests.program.clone(), error };
-        // the terminal is not for a process group in the background
-        let input = if io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() };
         let name = tests.command.first().map_or("", String::as_str);
         let child = Command::new(in_this_folder(&tests.program))
             .arg0(name)
             .args(tests.command.get(1..).unwrap_or_default())
-            .stdin(input)
+            .stdin(input()?.map_or_else(Stdio::null, Stdio::from))
             .stdout(standard_error()?)
             .stderr(Stdio::inherit())
             .process_group(0) // so that all of them can be stopped, and Ctrl-C does not end them before us
@@ -155,11 +180,17 @@ impl Tester {
             .map_err(failed)?;
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(-1));
         let ends = descriptors::open_process(pid).map_err(LocalError::system("watching the tests"))?;
-        Ok(Tester { child, ends })
+        Ok(Tester { child, ends, asked: false })
     }
 
     fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(-1))
+    }
+
+    /// Ask all of them to end. Only while the first one was not waited for.
+    fn ask(&mut self) {
+        let _gone = killpg(self.pid(), Signal::SIGTERM);
+        self.asked = true;
     }
 
     /// How they ended; nothing: they run.
@@ -174,10 +205,12 @@ impl Drop for Tester {
     fn drop(&mut self) {
         // a group's number stays its own until its first process was waited for
         if let Ok(None) = self.child.try_wait() {
-            let _gone = killpg(self.pid(), Signal::SIGTERM);
-            let deadline = Instant::now() + STOP_PATIENCE;
-            let mut ends = [PollFd::new(self.ends.as_fd(), PollFlags::POLLIN)];
-            while Instant::now() < deadline && poll(&mut ends, timeout(deadline)) == Ok(0) {}
+            if !self.asked {
+                self.ask();
+                let deadline = Instant::now() + STOP_PATIENCE;
+                let mut ends = [PollFd::new(self.ends.as_fd(), PollFlags::POLLIN)];
+                while Instant::now() < deadline && poll(&mut ends, timeout(deadline)) == Ok(0) {}
+            }
             let _gone = killpg(self.pid(), Signal::SIGKILL);
             let _gone = self.child.wait();
         }
@@ -187,6 +220,13 @@ impl Drop for Tester {
 /// A program's path that is not looked for along PATH again.
 fn in_this_folder(program: &Path) -> PathBuf {
     if program.components().count() == 1 { Path::new(".").join(program) } else { program.to_owned() }
+}
+
+/// The caller's standard input; nothing for a terminal, which is not for processes in the background.
+fn input() -> Result<Option<OwnedFd>, LocalError> {
+    let input = io::stdin();
+    let end = (!input.is_terminal()).then(|| input.as_fd().try_clone_to_owned()).transpose();
+    end.map_err(|e| LocalError::system("sharing standard input")(errno(&e)))
 }
 
 fn standard_error() -> Result<OwnedFd, LocalError> {

@@ -19,7 +19,7 @@ use nix::unistd::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
 use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -34,6 +34,8 @@ pub(super) const LISTENER: u8 = b'L';
 pub(super) const FAILED: u8 = b'F';
 /// The supervisor's answer to [`LISTENER`].
 pub(super) const GO: u8 = b'G';
+/// The supervisor's message after the specification, with the command's standard input unless that is empty.
+const INPUT: u8 = b'I';
 
 /// No specification is longer.
 const SPEC_MAX: u64 = 64 * 1024 * 1024;
@@ -59,6 +61,14 @@ pub(super) struct Spec {
     pub(super) ignore_sigpipe: bool,
     /// The filter's instructions; nothing for a command without a filter.
     pub(super) filter: Option<Vec<(u16, u8, u8, u32)>>,
+}
+
+/// What a command reads and writes.
+pub(super) struct Streams {
+    /// Nothing: /dev/null.
+    pub(super) input: Option<OwnedFd>,
+    pub(super) output: OwnedFd,
+    pub(super) errors: OwnedFd,
 }
 
 /// Who a command runs as.
@@ -117,21 +127,33 @@ pub fn launch_main() -> ExitCode {
             let errno = error.raw_os_error().map_or(Errno::EPROTO, Errno::from_raw);
             Failure::new(EXCEPTION, "its instructions could not be read")(errno)
         })
-        .and_then(|spec| launch(&spec, &control));
+        .and_then(|(spec, input)| launch(&spec, input, &control));
     match result {
         Ok(never) => match never {},
         Err(failure) => report(&mut control, &failure),
     }
 }
 
-/// Send a specification to a launcher.
-pub(super) fn send_spec(control: &mut UnixStream, spec: &Spec) -> io::Result<()> {
+/// Send a specification to a launcher, and the command's standard input.
+pub(super) fn send_spec(control: &mut UnixStream, spec: &Spec, input: Option<&OwnedFd>) -> io::Result<()> {
     let bytes = serde_json::to_vec(spec)?;
     control.write_all(&(bytes.len() as u64).to_le_bytes())?;
-    control.write_all(&bytes)
+    control.write_all(&bytes)?;
+    match input {
+        Some(input) => Ok(send_fd(control, INPUT, input.as_raw_fd())?),
+        None => control.write_all(&[INPUT]),
+    }
 }
 
-fn read_spec(control: &mut UnixStream) -> io::Result<Spec> {
+fn send_fd(control: &UnixStream, message: u8, fd: RawFd) -> nix::Result<()> {
+    let (bytes, passed) = ([message], [fd]);
+    let rights = [ControlMessage::ScmRights(&passed)];
+    let sent =
+        sendmsg::<()>(control.as_raw_fd(), &[IoSlice::new(&bytes)], &rights, MsgFlags::MSG_NOSIGNAL, None);
+    sent.map(|_| ())
+}
+
+fn read_spec(control: &mut UnixStream) -> io::Result<(Spec, Option<OwnedFd>)> {
     let mut length = [0; 8];
     control.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);
@@ -139,8 +161,11 @@ fn read_spec(control: &mut UnixStream) -> io::Result<Spec> {
         return Err(Errno::E2BIG.into());
     }
     let mut bytes = Vec::new();
-    control.take(length).read_to_end(&mut bytes)?;
-    Ok(serde_json::from_slice(&bytes)?)
+    (&*control).take(length).read_to_end(&mut bytes)?;
+    match descriptors::receive_with_fd(control)? {
+        Some((INPUT, input)) => Ok((serde_json::from_slice(&bytes)?, input)),
+        _ => Err(Errno::EPROTO.into()),
+    }
 }
 
 fn report(control: &mut UnixStream, failure: &Failure) -> ExitCode {
@@ -151,7 +176,11 @@ fn report(control: &mut UnixStream, failure: &Failure) -> ExitCode {
     ExitCode::from(failure.status)
 }
 
-fn launch(spec: &Spec, control: &UnixStream) -> Result<std::convert::Infallible, Failure> {
+fn launch(
+    spec: &Spec,
+    input: Option<OwnedFd>,
+    control: &UnixStream,
+) -> Result<std::convert::Infallible, Failure> {
     let gate = Arc::new(Gate {
         listener: AtomicI32::new(-1),
         go: AtomicBool::new(false),
@@ -159,7 +188,7 @@ fn launch(spec: &Spec, control: &UnixStream) -> Result<std::convert::Infallible,
     });
     // the courier starts first: limits of the unit may leave no room for a thread
     let wake = spec.filter.is_some().then(|| start_courier(spec, control, &gate)).transpose()?;
-    prepare(spec)?;
+    prepare(spec, input)?;
     let program = program(spec)?;
     let Some((filter, wake)) = spec.filter.as_ref().zip(wake) else {
         return Err(Failure::new(EXEC, &spec.path)(program.execute()));
@@ -181,9 +210,10 @@ fn launch(spec: &Spec, control: &UnixStream) -> Result<std::convert::Infallible,
 }
 
 /// What the manager's executor does before it executes the program, in its order.
-fn prepare(spec: &Spec) -> Result<(), Failure> {
-    let null = std::fs::File::open("/dev/null").map_err(|_| Errno::ENOENT);
-    null.and_then(nix::unistd::dup2_stdin).map_err(Failure::new(STDIN, "standard input"))?;
+fn prepare(spec: &Spec, input: Option<OwnedFd>) -> Result<(), Failure> {
+    let null = || std::fs::File::open("/dev/null").map(OwnedFd::from).map_err(|_| Errno::ENOENT);
+    let input = input.map_or_else(null, Ok);
+    input.and_then(nix::unistd::dup2_stdin).map_err(Failure::new(STDIN, "standard input"))?;
     // kernels before 5.11 lack it; what Rust opens closes at exec anyway
     let _older = kernel::close_on_exec_from(3);
     kernel::reset_signals(spec.ignore_sigpipe);
@@ -272,13 +302,7 @@ fn courier(mut control: UnixStream, gate: &Gate, path: String) {
             fd => break fd,
         }
     };
-    let sent = sendmsg::<()>(
-        control.as_raw_fd(),
-        &[IoSlice::new(&[LISTENER])],
-        &[ControlMessage::ScmRights(&[listener])],
-        MsgFlags::MSG_NOSIGNAL,
-        None,
-    );
+    let sent = send_fd(&control, LISTENER, listener);
     let mut answer = [0];
     if sent.is_err() || control.read_exact(&mut answer).is_err() || answer != [GO] {
         std::process::exit(EXCEPTION.into()); // nobody listens: a denied call would fail with ENOSYS

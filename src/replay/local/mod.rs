@@ -17,7 +17,7 @@ mod processes;
 mod service;
 mod supervisor;
 
-pub use beside::{Checked, Tests};
+pub use beside::{Checked, Ended, Tests};
 pub(super) use context::find_program;
 pub(super) use launch::executor_name;
 pub use launch::{ARGUMENT, launch_main};

@@ -2,11 +2,11 @@
 //! type, what follows it, and the watch. systemd.service(5), src/core/service.c.
 
 use super::context::Context;
-use super::launch::{self, Failure, SECCOMP, Spec, send_spec};
+use super::launch::{self, Failure, SECCOMP, Spec, Streams, send_spec};
 use super::limits;
 use super::processes::{Family, ended};
 use super::supervisor::{Supervisor, errno};
-use super::{LocalError, Options, Tests};
+use super::{Ended, LocalError, Options, Tests};
 use crate::interrupt::GLANCE;
 use crate::replay::{Casualty, CheckResult, Checking, Exit, Outcome};
 use crate::seccomp::descriptors;
@@ -41,7 +41,7 @@ pub(super) struct Service<'a> {
     /// What runs beside it, for as long as which it is watched.
     pub(super) tests: Option<&'a Tests>,
     /// How the tests ended.
-    pub(super) tested: Option<Exit>,
+    pub(super) tested: Option<Ended>,
 }
 
 /// `Type=`.
@@ -365,16 +365,15 @@ impl Service<'_> {
             return Err(LocalError::ProgramNotFound { program, place }.into());
         };
         let (output, errors) = (self.supervisor.output()?, self.supervisor.output()?);
-        Ok(Some(self.launch(&spec, &command.text, output, errors)?))
+        Ok(Some(self.launch(&spec, &command.text, Streams { input: None, output, errors })?))
     }
 
-    /// Have a launcher become a program, with this as its standard output and error.
+    /// Have a launcher become a program.
     pub(super) fn launch(
         &mut self,
         spec: &Spec,
         text: &str,
-        output: OwnedFd,
-        errors: OwnedFd,
+        streams: Streams,
     ) -> Result<Running, LocalError> {
         let broken = |doing| move |e: std::io::Error| LocalError::system(doing)(errno(&e));
         let (mut control, theirs) = UnixStream::pair().map_err(broken("making a socket"))?;
@@ -383,8 +382,8 @@ impl Service<'_> {
             .arg(launch::ARGUMENT)
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(output))
-            .stderr(Stdio::from(errors))
+            .stdout(Stdio::from(streams.output))
+            .stderr(Stdio::from(streams.errors))
             .spawn()
             .map_err(|e| LocalError::Launcher { path: self.options.launcher.clone(), errno: errno(&e) })?;
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(-1));
@@ -392,7 +391,7 @@ impl Service<'_> {
         let running = Running { pid, ends, command: text.to_owned() };
         self.supervisor.know(pid);
         let not_ours = |e: std::io::Error| self.no_launcher(errno(&e));
-        send_spec(&mut control, spec).map_err(not_ours)?;
+        send_spec(&mut control, spec, streams.input.as_ref()).map_err(not_ours)?;
         self.see_off(&mut control, &running, spec.filter.is_some())?;
         Ok(running)
     }

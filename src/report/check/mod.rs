@@ -12,7 +12,7 @@ use crate::patch::{Naming, Patched};
 use crate::plan::list;
 use crate::policy::Policy;
 use crate::replay::Exit;
-use crate::replay::local::{Checked, Tests};
+use crate::replay::local::{Checked, Ended, Tests};
 use serde::Serialize;
 
 /// What a check showed.
@@ -79,21 +79,26 @@ pub struct TestsRow {
     pub under: bool,
     /// Whether they ended with status 0.
     pub passed: bool,
+    /// Whether they were stopped because they took longer than they may.
+    pub late: bool,
     /// How they ended, in words.
     pub ended: String,
 }
 
 impl TestsRow {
-    fn new(tests: &Tests, exit: Option<Exit>) -> Self {
+    fn new(tests: &Tests, ended: Option<Ended>) -> Self {
+        let limit = tests.limit.map_or(0, |limit| limit.as_secs());
         TestsRow {
             command: tests.command.clone(),
             under: tests.under,
-            passed: exit == Some(Exit::Status(0)),
-            ended: match exit {
+            passed: ended == Some(Ended::So(Exit::Status(0))),
+            late: ended == Some(Ended::Late),
+            ended: match ended {
                 None => "did not run".to_owned(),
-                Some(Exit::Status(0)) => "passed".to_owned(),
-                Some(Exit::Status(status)) => format!("failed with status {status}"),
-                Some(signal) => format!("were {signal}"),
+                Some(Ended::Late) => format!("did not end within {limit} s and were stopped"),
+                Some(Ended::So(Exit::Status(0))) => "passed".to_owned(),
+                Some(Ended::So(Exit::Status(status))) => format!("failed with status {status}"),
+                Some(Ended::So(signal)) => format!("were {signal}"),
             },
         }
     }

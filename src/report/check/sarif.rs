@@ -122,7 +122,13 @@ fn rule(name: &str) -> Value {
     let of_calls = [DENIED, REFUSED].into_iter().find(|(of, _)| *of == name);
     let of_findings = || Code::ALL.iter().find(|code| code.name() == name).map(|code| (name, code.advice()));
     let advice = of_calls.or_else(of_findings).map_or("", |(_, advice)| advice);
-    json!({ "id": name, "shortDescription": { "text": name.replace('-', " ") }, "help": { "text": advice } })
+    // GitHub wants all three of them
+    json!({
+        "id": name,
+        "shortDescription": { "text": name.replace('-', " ") },
+        "fullDescription": { "text": advice },
+        "help": { "text": advice },
+    })
 }
 
 fn level(severity: Severity) -> &'static str {
