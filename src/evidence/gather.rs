@@ -1,7 +1,7 @@
 //! Gathering: what the system's logs say about one unit.
 
 use super::attribute::{UnitFacts, attribute};
-use super::journal::{Journal, JournalError, KernelRecords};
+use super::journal::{Journal, JournalError};
 use super::log::{self, LogRead};
 use super::{Attribution, Denial, Effect, Source, Untrusted};
 use crate::blame::dumps;
@@ -42,13 +42,7 @@ pub fn from_system(
         }
     };
     if let Some(journal) = &journal {
-        let records = match (journal.kernel_records(), unit.scope.owner()) {
-            (Err(JournalError::NotPermitted), Some(owner)) => {
-                unread(&mut evidence, &records_are_not_for(&owner.name));
-                KernelRecords::default()
-            }
-            (records, _) => ask(&mut evidence, records)?,
-        };
+        let records = ask(&mut evidence, journal.kernel_records())?;
         evidence.denials.extend(records.kept.denials);
     }
     add_audit_log(&mut evidence, &Root::default());
@@ -201,13 +195,6 @@ pub(crate) fn boot_time() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/stat").ok()?;
     let seconds = text.lines().find_map(|line| line.strip_prefix("btime "))?;
     seconds.trim().parse::<u64>().ok()?.checked_mul(1_000_000)
-}
-
-fn records_are_not_for(user: &str) -> String {
-    format!(
-        "the kernel's records are not readable for {user}, so only a replay shows the calls: members of the group \
-         systemd-journal may read them"
-    )
 }
 
 /// The last lines of the unit's log; none where the journal cannot be asked.

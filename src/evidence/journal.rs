@@ -67,6 +67,12 @@ pub enum JournalError {
          systemd-journal (sudo usermod -aG systemd-journal \"$USER\", then log in anew)"
     )]
     NotPermitted,
+    /// This user may not, who asks about a unit of their own.
+    #[error(
+        "the system's journal, with the kernel's records, is not readable for {0}, so a replay has to show the calls: \
+         members of the group systemd-journal may read it (sudo usermod -aG systemd-journal {0}, then log in anew)"
+    )]
+    NotForUser(String),
     /// There is no journal of this boot.
     #[error("there is no journal of this boot (is systemd-journald running?)")]
     Empty,
@@ -207,7 +213,12 @@ impl Journal {
             arguments.push(format!("--since=@{}.{:06}", time / 1_000_000, time % 1_000_000).into());
         }
         arguments.extend(more.iter().map(Into::into));
-        entries(&self.program, &arguments, &self.interrupt, each)
+        match (entries(&self.program, &arguments, &self.interrupt, each), self.scope.owner()) {
+            (Err(JournalError::NotPermitted), Some(owner)) => {
+                Err(JournalError::NotForUser(owner.name.clone()))
+            }
+            (answer, _) => answer,
+        }
     }
 
     /// The kernel's records of forbidden calls, of all units, oldest first.

@@ -93,7 +93,7 @@ impl Subject for UserUnit<'_> {
     }
 
     fn undo_command(&self) -> String {
-        format!("unitfix revert{} {}", self.scope().option(), self.name())
+        format!("unitfix revert {}{}", self.name(), self.scope().option())
     }
 
     fn evidence(&self) -> Result<Evidence, Failure> {

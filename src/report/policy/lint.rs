@@ -28,6 +28,9 @@ pub struct Lint {
     /// How the user named the unit.
     #[serde(skip)]
     asked_as: String,
+    /// The option with which it is found.
+    #[serde(skip)]
+    option: &'static str,
     /// Whose groups were taken, where there are none of the very version.
     #[serde(skip)]
     guessed: Option<String>,
@@ -57,6 +60,7 @@ impl Lint {
             systemd: groups.systemd,
             findings: findings(judged),
             asked_as: Untrusted::new(asked_as).to_string(),
+            option: judged.unit.scope.option(),
             guessed: guessed.then(|| groups.origin_words()),
         }
     }
@@ -74,8 +78,8 @@ impl Lint {
         if others > 0 {
             let noun = if others == 1 { "thing is" } else { "things are" };
             out.push(format!(
-                "{others} {noun} wrong with its files: `unitfix policy {} --lint`",
-                self.asked_as
+                "{others} {noun} wrong with its files: `unitfix policy {} --lint{}`",
+                self.asked_as, self.option
             ));
         }
         out.extend(self.guessed.as_ref().map(|groups| format!("the groups are those of {groups}")));

@@ -34,6 +34,7 @@ mod scanning;
 mod settings;
 mod shown;
 mod support;
+mod users;
 mod watching;
 
 use crate::bed::Bed;
@@ -99,6 +100,7 @@ pub fn all() -> Vec<Case> {
         other_causes::CASES,
         prompts::CASES,
         naming::CASES,
+        users::CASES,
         refused::CASES,
         apply_errors::CASES,
         floods::CASES,
