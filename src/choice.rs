@@ -1,6 +1,6 @@
 //! The choice: the candidates are shown, and somebody says which of them is written, if any.
 
-use crate::change::{Answer, Approval, Diff, Reply, Yes};
+use crate::change::{Answer, Approval, Diff, KEYS, Reply, Yes};
 use crate::cli::as_root;
 use crate::ending::Ending;
 use crate::evidence::Untrusted;
@@ -9,7 +9,7 @@ use crate::finding::Finding;
 use crate::plan::{Candidate, DropIn, Plan, Proof, list};
 use crate::policy::Policy;
 use crate::policy::relax::Relaxation;
-use crate::proving::{Prover, Replayed};
+use crate::proving::{Prover, Replayed, tried};
 use crate::recipe::Desk;
 use crate::report::{CandidateRow, DenialRow, Look, PolicyChange, RepairRow, output};
 use crate::subject::{Failure, Subject};
@@ -256,6 +256,8 @@ pub(crate) fn row(
     denials: &[DenialRow],
 ) -> RepairRow {
     let mut row = RepairRow::new(plan, candidate);
+    let amended = subject.amended(&tried(subject, &candidate.amendment));
+    row.leaves_no_filter = subject.policy().filter.exists() && !amended.filter.exists();
     let high = candidate.high_risk();
     if !high.is_empty() {
         let makes = |row: &&DenialRow| {
@@ -277,7 +279,6 @@ fn explain_calls(subject: &dyn Subject, plan: &Plan, keys: &[char], desk: &Desk)
     output::message(&desk.people.explanation(&explanation));
     let choose = if keys.contains(&'c') { "c  choose another change\n" } else { "" };
     output::message(&format!(
-        "\ny  do what is said above\nn  change nothing (as do Return, Ctrl-C and Ctrl-D)\n\
-         {choose}e  edit the drop-in in $EDITOR, and have it checked\n?  show this\n",
+        "\n{KEYS}{choose}e  edit the drop-in in $EDITOR, and have it checked\n?  show this\n",
     ));
 }

@@ -2,7 +2,7 @@
 
 use crate::evidence::{Denial, Untrusted};
 use crate::plan::Needs;
-use crate::replay::{Observation, Outcome};
+use crate::replay::{Exit, Observation, Outcome};
 use crate::subject::{Evidence, Subject};
 use std::fmt::Write as _;
 
@@ -89,6 +89,12 @@ pub(crate) fn no_repair(
                  shows it"
                     .to_owned(),
             ),
+            (None, true) if may_be_denied(evidence).is_some() => Ending::NoRepair(format!(
+                "{} {}: {}. Only a replay can tell whether a denied call is the cause",
+                subject.label(),
+                outcome_of(evidence),
+                may_be_denied(evidence).unwrap_or_default()
+            )),
             (_, true) => other_cause(subject, evidence, observation),
             (_, false) => nothing_denied(subject, evidence, observation, needs),
         });
@@ -112,6 +118,27 @@ fn soft_and_healthy(
     let kills = |denial: &Denial| denial.kills(subject.policy());
     let works = evidence.works() == Some(true) && !evidence.sigsys;
     (works && !seen(evidence, observation).any(kills)).then(Ending::works_all_the_same)
+}
+
+/// How a unit ended, in words for a sentence about it.
+fn outcome_of(evidence: &Evidence) -> String {
+    let outcome = evidence.outcome.as_ref().map(ToString::to_string);
+    Untrusted::new(outcome.unwrap_or_default()).to_string()
+}
+
+/// Why a denied call may have ended a unit, although none is known to be its; nothing: nothing says so.
+fn may_be_denied(evidence: &Evidence) -> Option<&'static str> {
+    /// What a shell ends with when its command was killed by SIGSYS (`$?` of bash(1)).
+    const KILLED: Exit = Exit::Status(128 + libc::SIGSYS);
+    match evidence.outcome {
+        Some(Outcome::Failed { exit: Some(KILLED), .. }) => {
+            Some("a shell ends so when a command of its was killed for a forbidden call")
+        }
+        _ if !evidence.denials.is_empty() => {
+            Some("calls were denied at the time to processes of which it is not known whose they were")
+        }
+        _ => None,
+    }
 }
 
 /// Where to look further for what ends a unit: in its log, where a manager keeps one.
@@ -141,6 +168,13 @@ fn nothing_denied(
             let words = "Nothing to repair, as far as the logs know: no denied call of it is on record";
             Ending::NothingToDo(words.to_owned())
         }
+        (_, Some(replayed)) if !replayed.unclaimed.is_empty() => Ending::NoRepair(format!(
+            "No repair can be offered: {} may have been denied to it, but the processes were gone before it was seen \
+             whose they were. `unitfix {}{} --via strace` misses none",
+            crate::plan::list(replayed.unclaimed_words()),
+            subject.label(),
+            subject.unit().scope.option()
+        )),
         (Some(false), _) => {
             let cause = "It failed before, and worked in the replay without any denied call: the system call filter is \
                          not the cause";

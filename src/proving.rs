@@ -24,7 +24,7 @@ pub(crate) struct Replayed {
 }
 
 /// A drop-in that is tried, and not kept.
-fn tried(subject: &dyn Subject, amendment: &Amendment) -> DropIn {
+pub(crate) fn tried(subject: &dyn Subject, amendment: &Amendment) -> DropIn {
     let folder = subject.drop_in_folder();
     DropIn::new(amendment, subject.unit(), &folder, "trial", "a trial, which is taken away again", "-")
 }

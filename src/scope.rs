@@ -70,7 +70,7 @@ impl Owner {
     pub fn told(self, systemd: u32, environment: &[String]) -> Self {
         let lines = environment.iter().filter_map(|line| line.split_once('='));
         let environment = lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Owner { systemd, environment, ..self }
+        Owner { environment, systemd, ..self }
     }
 
     /// A directory of the user's as the manager sees it, and where it is if no variable says so.

@@ -7,6 +7,10 @@ use nix::sys::termios::{FlushArg, tcflush};
 use std::io::IsTerminal;
 use std::sync::mpsc::channel;
 
+/// What the keys do that every question has.
+pub(crate) const KEYS: &str =
+    "y  do what is said above\nn  change nothing (as do Return, Ctrl-C and Ctrl-D)\n";
+
 /// Somebody agreed to one thing that was shown.
 #[derive(Debug)]
 pub struct Approval {
@@ -58,8 +62,8 @@ impl Prompt {
         self.yes == Yes::Given || (std::io::stdin().is_terminal() && std::io::stderr().is_terminal())
     }
 
-    /// Say what a yes does, and ask one short question. Only `y` and `yes` approve; anything else, end of input and
-    /// signals decline.
+    /// Say what a yes does, and ask one short question. Only `y` and `yes` approve; `?` has it explained and asked again;
+    /// anything else, end of input and signals decline.
     #[must_use]
     pub fn ask(&self, consequence: &str, question: &str) -> Answer {
         match self.ask_or(consequence, question, &[]) {
@@ -85,7 +89,12 @@ impl Prompt {
             output::paragraph(consequence);
         }
         let offered: String = keys.iter().fold("y/N".to_owned(), |offered, key| format!("{offered}/{key}"));
-        match self.read_answer(&format!("{question} [{offered}]")).as_deref() {
+        let mut answer = self.read_answer(&format!("{question} [{offered}]"));
+        while answer.as_deref() == Some("?") && !keys.contains(&'?') {
+            output::message(&format!("\n{KEYS}\n"));
+            answer = self.read_answer(&format!("{question} [{offered}]"));
+        }
+        match answer.as_deref() {
             Some("y" | "Y" | "yes" | "Yes" | "YES") => {
                 Reply::Answer(Answer::Approved(Approval { _private: () }))
             }

@@ -8,6 +8,7 @@ mod lock;
 mod receipt;
 mod write;
 
+pub(crate) use approval::KEYS;
 pub use approval::{Answer, Approval, Prompt, Reply, Yes};
 pub use leftover::{Pending, all_half_written, half_written_of, sweep};
 pub use lock::{Lock, LockError};

@@ -296,7 +296,7 @@ impl Journal {
             let process = format!("_PID={pid}");
             let fields = "_PID,_SYSTEMD_CGROUP,_SOURCE_REALTIME_TIMESTAMP";
             self.ask_of_unit(&["--lines=1", &process], &unit, fields, |entry| {
-                out.extend(pid_of_unit(entry))
+                out.extend(pid_of_unit(entry));
             })?;
         }
         Ok(out)

@@ -5,6 +5,7 @@ use super::filter::FILTER;
 use super::restriction::protects_hostname;
 use super::{Action, Filter, Policy, errno_name};
 use crate::finding::{Code, Finding};
+use crate::plan::HEADER;
 use crate::unit::{SANDBOX, Setting, Unit, parse_boolean};
 
 /// Settings of the sandbox that take a boolean and nothing else.
@@ -52,13 +53,18 @@ fn no_filter(unit: &Unit, filter: &Filter) -> Option<Finding> {
         let message = "this takes the whole filter back: every call is allowed";
         return Some(Finding::note(Code::ResetLeavesNoFilter, message, place));
     };
+    let place = Some(last.value.whole());
+    if last.value.file().bytes.starts_with(HEADER.as_bytes()) {
+        let message = "the repair took the last call off this deny list, so there is no filter any more";
+        return Some(Finding::note(Code::EmptiedDenyList, message, place));
+    }
     // the first line that is not empty made it a deny list
     let message = if last.value.text.starts_with('~') {
         "nothing is on this deny list, so there is no filter: every call is allowed"
     } else {
         "this takes the last call off a deny list, so there is no filter: every call is allowed"
     };
-    Some(Finding::warning(Code::EmptiedDenyList, message, Some(last.value.whole())))
+    Some(Finding::warning(Code::EmptiedDenyList, message, place))
 }
 
 /// Actions that libseccomp refuses, so that the service ends with 228/SECCOMP before it begins.

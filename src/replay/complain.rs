@@ -100,6 +100,7 @@ fn once(
     session.end()?;
     let mut observation = Observation::of(Engine::Log, watched);
     observation.denials = replay.denials(&heard, &BTreeSet::new());
+    observation.unclaimed = replay.unclaimed(&heard.sounds);
     observation.lossy = heard.lossy;
     Ok(Round { observation, floods })
 }

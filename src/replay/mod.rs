@@ -18,7 +18,7 @@ pub use check::{Check, CheckResult, Checking};
 pub use trial::{Trial, Trials};
 pub use via::{Via, observe, takes_strace};
 
-use crate::evidence::{Attribution, Denial, Process, Sighting, Untrusted, gather, summary};
+use crate::evidence::{Attribution, Denial, Effect, Process, Sighting, Untrusted, gather, summary};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, ManagerError, UnitStatus};
 use crate::policy::Policy;
@@ -87,6 +87,23 @@ impl Replay<'_> {
         let whose = self.attributions(&heard.sounds, known);
         let ours = heard.sounds.iter().zip(whose).filter_map(|(sound, whose)| Some((sound, whose?)));
         ours.map(|(sound, why)| Denial { attribution: Some(why), ..sound.denial.clone() }).collect()
+    }
+
+    /// Of these, which nobody can be said to have made, those that the unit may have made while its filter only logged:
+    /// by one of its users, and denied by its policy.
+    pub(crate) fn unclaimed(&self, sounds: &[Sound]) -> Vec<Denial> {
+        let whose = self.attributions(sounds, &BTreeSet::new());
+        let owned = |sound: &&Sound| sound.cgroup.as_deref().is_some_and(|cgroup| self.owns(cgroup));
+        let mut users = Users::of(self.unit);
+        users.known.extend(sounds.iter().filter(owned).filter_map(|sound| sound.denial.process.user));
+        let may_be = |denial: &Denial| {
+            let process = &denial.process;
+            let of_its_user = !process.login && process.user.is_some_and(|user| users.include(user));
+            of_its_user && denial.effect == Effect::Recorded && self.policy.decide(denial.call).denies()
+        };
+        let nobodys =
+            sounds.iter().zip(whose).filter(|(sound, whose)| sound.cgroup.is_none() && whose.is_none());
+        nobodys.map(|(sound, _)| sound.denial.clone()).filter(may_be).collect()
     }
 
     /// Of each of these, why it is believed to be a denial of the unit; nothing: it is not. A process that was gone
@@ -262,6 +279,9 @@ pub struct Observation {
     /// Of such a watch: calls that came only after the time for which a replay watches, so that none would show
     /// anything of them.
     pub late: BTreeSet<Call>,
+    /// In complain mode: calls that were let through and would have been denied to the unit, by processes that were gone
+    /// before it could be seen whose they were.
+    pub unclaimed: Vec<Denial>,
 }
 
 impl Observation {
@@ -281,6 +301,7 @@ impl Observation {
             settings: None,
             counted: Vec::new(),
             late: BTreeSet::new(),
+            unclaimed: Vec::new(),
         }
     }
 
@@ -288,6 +309,13 @@ impl Observation {
     #[must_use]
     pub fn sightings(&self) -> Vec<Sighting> {
         if self.counted.is_empty() { summary(&self.denials) } else { self.counted.clone() }
+    }
+
+    /// The calls that are nobody's, each with its program, in words.
+    #[must_use]
+    pub fn unclaimed_words(&self) -> Vec<String> {
+        let sightings = summary(&self.unclaimed);
+        sightings.iter().map(|s| format!("{} ({})", s.denial.call, s.denial.process.comm)).collect()
     }
 
     /// Whether the unit works, by its state and the user's check.

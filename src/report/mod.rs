@@ -179,6 +179,8 @@ pub struct ReplayRow {
     pub denied: usize,
     /// Whether records were lost.
     pub lossy: bool,
+    /// Calls that may have been denied as well, each with its program: whose process made them could not be seen.
+    pub unclaimed: Vec<String>,
     /// What the unit did with everything let through.
     pub outcome: String,
     /// What a reader should know.
@@ -388,6 +390,7 @@ impl From<&Observation> for ReplayRow {
             seconds: observation.watched.as_secs_f64(),
             denied: calls.len(),
             lossy: observation.lossy,
+            unclaimed: observation.unclaimed_words(),
             outcome: outcome_words(&observation.outcome),
             notes: observation.notes.clone(),
         }

@@ -9,7 +9,8 @@ use super::fill::fill;
 use super::{progress, terminal};
 use crate::evidence::disturbs;
 use std::borrow::Cow;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
+use std::sync::OnceLock;
 
 /// Print a result.
 pub fn result(text: &str) {
@@ -20,9 +21,22 @@ pub fn result(text: &str) {
 pub fn result_bytes(bytes: &[u8]) {
     progress::aside(|| {
         let mut out = std::io::stdout();
-        let _ = out.write_all(bytes).and_then(|()| out.flush());
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                let _ = UNWRITTEN.set(error.to_string()); // the first one is the one to tell
+            }
+            _ => {}
+        }
     });
 }
+
+/// Why a result could not be printed; nothing: it was, or nobody reads it any more.
+#[must_use]
+pub fn unwritten() -> Option<&'static str> {
+    UNWRITTEN.get().map(String::as_str)
+}
+
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
 
 /// Print a message.
 pub fn message(text: &str) {
@@ -33,13 +47,25 @@ pub fn message(text: &str) {
     });
 }
 
-/// Print a message of one paragraph, in lines no longer than a terminal's, where it goes to one.
+/// Print a message in lines no longer than a terminal's, where it goes to one.
 pub fn paragraph(text: &str) {
-    let columns = match terminal::columns(&console::Term::stderr()) {
-        usize::MAX => usize::MAX,
-        columns => columns.min(80),
+    message(&prose(text, terminal::columns(&console::Term::stderr())));
+}
+
+/// How many of the columns that there are prose takes.
+pub(crate) fn prose_columns(columns: usize) -> usize {
+    if columns == usize::MAX { columns } else { columns.min(80) }
+}
+
+/// A text in lines for so many columns, of which no more than 80 are easily read; text that is for no terminal has any.
+/// What is indented is no prose, and stays as it is.
+pub(crate) fn prose(text: &str, columns: usize) -> String {
+    let columns = prose_columns(columns);
+    let line = |line: &str| match line {
+        line if line.is_empty() || line.starts_with(' ') => format!("{line}\n"),
+        line => fill(line, columns, ""),
     };
-    message(&fill(text, columns, ""));
+    text.lines().map(line).collect()
 }
 
 /// A text with everything escaped that is not just shown, but for colours where there may be some.

@@ -1,7 +1,7 @@
 //! The report as text for people: one part at a time, as it becomes known. Colours only repeat what words say.
 
 use super::fill::{fill, fill_from};
-use super::{DenialRow, FindingRow, ReplayRow, Report, TokenRow, terminal};
+use super::{DenialRow, FindingRow, ReplayRow, Report, TokenRow, output, terminal};
 use crate::finding::Finding;
 use console::{Term, style};
 use jiff::Timestamp;
@@ -48,7 +48,8 @@ impl People {
         let mut reasons: Vec<&str> = report.denials.iter().filter_map(|row| row.attributed_because).collect();
         reasons.dedup();
         for reason in reasons {
-            let _ = writeln!(out, "  (known to be the unit's: {reason})");
+            let words = format!("(known to be the unit's: {reason})");
+            out.push_str(&fill_from("  ", &words, output::prose_columns(self.width), "   "));
         }
         if !report.unattributed.is_empty() && !report.denials.is_empty() {
             let count: usize = report.unattributed.iter().map(|row| row.count).sum();
@@ -144,8 +145,14 @@ impl People {
             1 => "1 call denied".to_owned(),
             n => format!("{n} calls denied"),
         };
-        let lost =
-            if row.lossy { style("records were lost").red().to_string() } else { "nothing lost".to_owned() };
+        let lost = match (row.lossy, row.unclaimed.is_empty()) {
+            (true, _) => style("records were lost").red().to_string(),
+            (false, true) => "nothing lost".to_owned(),
+            (false, false) => {
+                let calls = crate::plan::list(&row.unclaimed);
+                format!("and perhaps {calls}, by processes that were gone before it was seen whose they were")
+            }
+        };
         let mut out = format!("{calls}, {lost}; {}\n", row.outcome);
         for note in &row.notes {
             let _ = writeln!(out, "  note: {note}");

@@ -35,6 +35,8 @@ pub struct RepairRow {
     pub look: Vec<Look>,
     /// Why it is not the kind of change that was asked for.
     pub note: Option<String>,
+    /// It opens all that the filter forbids: the unit has none with it.
+    pub leaves_no_filter: bool,
     /// The others that are possible.
     pub others: Vec<CandidateRow>,
     /// Those that were tried and did not work.
@@ -150,6 +152,7 @@ impl RepairRow {
             spared: needs.spared.iter().cloned().collect(),
             look: Vec::new(),
             note: plan.note.clone(),
+            leaves_no_filter: false,
             others: others.map(CandidateRow::from).collect(),
             refuted: plan.refuted.iter().map(CandidateRow::from).collect(),
         }
@@ -282,6 +285,9 @@ impl People {
         if !row.spared.is_empty() {
             line(format!("left forbidden, because it works without: {}", row.spared.join(", ")));
         }
+        if row.leaves_no_filter {
+            line("that is all that the filter forbids: with it, the unit has no filter any more".to_owned());
+        }
         if let Some(note) = &row.note {
             line(format!("not as asked for: {note}"));
         }
@@ -306,5 +312,5 @@ impl People {
 pub(super) const HEADER: &str = "KIND    CALLS  GIVES AWAY       PROOF      CHANGE";
 
 /// What a call that hands over the system may mean, and where to look.
-pub(super) const SUSPICION: &str = "  A service that was fine and suddenly wants this may be compromised rather than broken. Before you say\n  \
-yes, look:\n";
+pub(super) const SUSPICION: &str = "  A service that was fine and suddenly wants this may be compromised rather than\n  \
+broken. Before you say yes, look:\n";

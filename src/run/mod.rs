@@ -36,9 +36,14 @@ pub fn run(cli: Cli) -> ExitCode {
         None => interrupt().and_then(|interrupt| repair_unit(cli.repair, interrupt)),
     };
     let status = result.unwrap_or_else(|failure| {
-        output::message(&format!("unitfix: {failure}\n"));
+        output::paragraph(&format!("unitfix: {failure}"));
         failure.status()
     });
+    if let Some(why) = output::unwritten() {
+        let failure = Failure::System(format!("not all of it could be printed: {why}"));
+        output::paragraph(&format!("unitfix: {failure}"));
+        return ExitCode::from(failure.status());
+    }
     ExitCode::from(status)
 }
 
@@ -89,7 +94,7 @@ fn other_task(task: Task) -> Result<u8, Failure> {
                 let store = store_of(root, &of);
                 undo::revert(&undo::written_for(&unit, &store)?, &store, &prompt)?
             };
-            output::result(&format!("{}\n", ending.words()));
+            output::result(&output::prose(ending.words(), People::default().width));
             Ok(ending.status())
         }
     }

@@ -141,7 +141,7 @@ fn finish(
         let watched = desk.options.watch.is_some();
         output::result(&if watched { line(&desk.report)? } else { json(&desk.report)? });
     } else if result.is_ok() {
-        desk.show(&format!("\n{words}\n"));
+        desk.show(&format!("\n{}", output::prose(&words, desk.people.width)));
     }
     let written = page.map_or(Ok(()), |page| {
         let pages = Pages { rules: &desk.rules, groups: subject.groups(), zone: desk.people.zone() };

@@ -12,7 +12,7 @@ use crate::root::Root;
 use crate::scope::Scope;
 use crate::syscalls::Groups;
 use crate::system_program;
-use crate::unit::{Unit, drop_in_folder};
+use crate::unit::{Unit, directories, drop_in_folder};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +37,21 @@ impl UnitFile {
         let mut unit = examined.loaded(&name).map_err(load_failure)?;
         let groups = groups(version, &mut unit.findings)?;
         Ok(UnitFile { path: path.to_owned(), below, judged: Judged::new(unit, groups)?, options })
+    }
+}
+
+impl UnitFile {
+    /// What is still to be done where a manager on this system reads the file, for the end of a sentence.
+    fn counts_after(&self) -> String {
+        let file = &self.judged.unit.fragment.path;
+        let folder = file.parent().unwrap_or(Path::new("/"));
+        let systemctl = match self.below {
+            None if directories(self.judged.groups.systemd).any(|known| known == folder) => "systemctl",
+            None if folder.ends_with("systemd/user") => "systemctl --user",
+            _ => return String::new(),
+        };
+        let name = &self.judged.unit.name;
+        format!("; what runs takes it after `{systemctl} daemon-reload` and `{systemctl} restart {name}`")
     }
 }
 
@@ -131,8 +146,13 @@ impl Subject for UnitFile {
 
     fn put_in_force(&self, candidate: &Candidate, _drop_in: &DropIn) -> Result<Verdict, Failure> {
         Ok(match candidate.proof {
-            Proof::Shown(_) => Verdict::Works("proven by a run before it was written".to_owned()),
-            _ => Verdict::NotProvable("It is written, and nothing has run under it".to_owned()),
+            Proof::Shown(_) => {
+                Verdict::Works(format!("proven by a run before it was written{}", self.counts_after()))
+            }
+            _ => Verdict::NotProvable(format!(
+                "It is written, and nothing has run under it{}",
+                self.counts_after()
+            )),
         })
     }
 }

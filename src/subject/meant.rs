@@ -132,6 +132,9 @@ impl<'a> Register<'a> {
                 quoted(&shown)
             ));
         }
+        if Path::new(asked).is_file() {
+            return Failure::Usage(format!("there is no unit {shown}, but a file here: unitfix ./{shown}"));
+        }
         let known = self.known();
         if let Some(name) = closest_unit(asked, known.iter().map(String::as_str)) {
             return Failure::Usage(format!("there is no unit {shown}: did you mean {name}?"));

@@ -283,7 +283,7 @@ pub(super) fn is_link_seen(root: &Root, path: &Path, version: u32) -> bool {
 }
 
 /// The directories of the search path, highest priority first.
-pub(super) fn directories(version: u32) -> impl Iterator<Item = &'static Path> {
+pub(crate) fn directories(version: u32) -> impl Iterator<Item = &'static Path> {
     SEARCH_PATH.iter().filter(move |(_, until)| version < *until).map(|(path, _)| Path::new(*path))
 }
 

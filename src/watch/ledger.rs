@@ -40,7 +40,7 @@ pub(super) struct Ledger<'a> {
     /// The programs that were seen in the unit.
     programs: BTreeSet<Untrusted>,
     /// Records of which it is not known whose they are.
-    strangers: Vec<Sound>,
+    pub(super) strangers: Vec<Sound>,
     /// Records of kinds beyond those that are kept.
     pub(super) uncounted: u64,
 }

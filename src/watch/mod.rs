@@ -328,10 +328,12 @@ impl<'a> Watch<'a> {
             notes.push(format!("{} records of still more programs were not kept", ledger.uncounted));
         }
         let late = ledger.later_than(self.began_us + micros(replay.observe));
+        let unclaimed = replay.unclaimed(&ledger.strangers);
         let counted = ledger.close();
         let watched = Watched { outcome, check, time, began: self.began_us, ended };
         let denials = counted.iter().map(|sighting| sighting.denial.clone()).collect();
-        Ok(Observation { denials, lossy, notes, counted, late, ..Observation::of(Engine::Log, watched) })
+        let observation = Observation::of(Engine::Log, watched);
+        Ok(Observation { denials, lossy, notes, counted, late, unclaimed, ..observation })
     }
 
     /// What the user's check says at the end, where there is one and the unit runs.

@@ -81,6 +81,7 @@ fn repair() -> (RepairRow, PolicyChange) {
     let mut candidate = Candidate::new(Rung::Exact, amendment, &before, &groups, &Rules::default());
     candidate.proof = Proof::Shown("it ran".to_owned());
     let row = RepairRow {
+        leaves_no_filter: false,
         proposed: CandidateRow::from(&candidate),
         inexpressible: Vec::new(),
         soft: Vec::new(),
