@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each word is a type, owned by the module of that name; [`recipe::repair`] reads as this line. What differs
-//! between a unit of the running manager, a unit below `--root` and a bare unit file is behind one trait,
+//! between a unit of the running manager, one of a user's, one below `--root` and a bare unit file is behind one trait,
 //! [`subject::Subject`].
 //!
 //! | module | what flows through it |
@@ -24,7 +24,8 @@
 //! | [`change`] | diff, approval, writing, receipts |
 //! | [`patch`] | the change as the unit's author would make it, in the unit file |
 //! | [`manager`] | the service manager over D-Bus |
-//! | [`subject`] | the three kinds of things that are repaired |
+//! | [`scope`] | whose manager it is: the system's or a user's; where its files are |
+//! | [`subject`] | the four kinds of things that are repaired |
 //! | [`watch`] | complain mode over a working period, as it goes on |
 //! | [`report`] | text for people, JSON for scripts, a page for a browser |
 //! | [`explain`] | what somebody pasted, to what it means |

@@ -67,8 +67,14 @@ const SELDOM: [&str; 13] = [
 #[must_use]
 pub fn parse() -> Cli {
     let short = std::env::args_os().any(|word| word == "-h");
-    let command = if short { brief(Cli::command()) } else { Cli::command() };
+    let command = if short { brief(Cli::command()) } else { full(Cli::command()) };
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// With the help of `--help`, on one screen: that there is a command `help` as well, who reads it does not need.
+fn full(mut command: Command) -> Command {
+    command.build();
+    command.mut_subcommand("help", |help| help.hide(true))
 }
 
 /// With the help of `-h`: clap's own short one would make `--help` twice as long as it is.
