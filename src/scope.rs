@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// From this version on, `%S` and `%L` of a user's units lead below `$XDG_STATE_HOME` (systemd's NEWS of 254).
 const STATE_HOME_FROM: u32 = 254;
 
+/// The umask where nothing else is said (systemd.exec(5), `UMask=`).
+pub(crate) const UMASK: u32 = 0o022;
+
 /// Whose service manager it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
@@ -36,6 +39,8 @@ pub struct Owner {
     pub runtime: PathBuf,
     /// What the manager hands on to every service; empty until it was asked.
     pub environment: Vec<(String, String)>,
+    /// The umask that the manager hands on.
+    pub umask: u32,
     /// The manager's major version; 0 until it was asked.
     systemd: u32,
 }
@@ -61,16 +66,17 @@ impl Owner {
             runtime: absolute("XDG_RUNTIME_DIR").unwrap_or_else(|| PathBuf::from(format!("/run/user/{uid}"))),
             home,
             environment: Vec::new(),
+            umask: UMASK,
             systemd: 0,
         }
     }
 
-    /// The same, with what the user's manager tells: its major version, and the lines of its environment.
+    /// The same, with what the user's manager tells: its major version, the lines of its environment, and its umask.
     #[must_use]
-    pub fn told(self, systemd: u32, environment: &[String]) -> Self {
+    pub fn told(self, systemd: u32, environment: &[String], umask: Option<u32>) -> Self {
         let lines = environment.iter().filter_map(|line| line.split_once('='));
         let environment = lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Owner { environment, systemd, ..self }
+        Owner { environment, umask: umask.unwrap_or(UMASK), systemd, ..self }
     }
 
     /// A directory of the user's as the manager sees it, and where it is if no variable says so.
@@ -224,10 +230,11 @@ mod tests {
             state: "/home/alice/.local/state".into(),
             runtime: "/run/user/1000".into(),
             environment: Vec::new(),
+            umask: UMASK,
             systemd: 0,
         };
         let lines: Vec<String> = environment.iter().map(ToString::to_string).collect();
-        owner.told(systemd, &lines)
+        owner.told(systemd, &lines, None)
     }
 
     #[test]

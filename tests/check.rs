@@ -400,3 +400,17 @@ fn nothing_stays_behind() {
         assert_eq!(alive(mark), Vec::<String>::new());
     }
 }
+
+/// A full disk is told of; a reader that went away has its reasons.
+#[test]
+fn what_cannot_be_printed_is_an_error() {
+    let printed_to = |path: &str| {
+        let target = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        let mut unitfix = Command::new(env!("CARGO_BIN_EXE_unitfix"));
+        let output = unitfix.args(["explain", "read"]).stdout(target).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let full = "unitfix: not all of it could be printed: No space left on device (os error 28)\n";
+    assert_eq!(printed_to("/dev/full"), (Some(5), full.to_owned()));
+    assert_eq!(printed_to("/dev/null"), (Some(0), String::new()));
+}

@@ -17,6 +17,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use zbus::MatchRule;
 use zbus::blocking::connection::Builder;
+use zbus::blocking::fdo::DBusProxy;
 use zbus::blocking::{Connection, MessageIterator, Proxy};
 use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
 
@@ -108,6 +109,16 @@ impl BusManager {
     /// The environment that it hands on to every service, a variable a line.
     pub fn environment(&self) -> Result<Vec<String>, ManagerError> {
         self.proxy.get_property("Environment").map_err(|e| refused("tell its environment", &e))
+    }
+
+    /// The umask that it hands on to every service that sets none (proc_pid_status(5)); nothing: it cannot be seen.
+    #[must_use]
+    pub fn umask(&self) -> Option<u32> {
+        let bus = DBusProxy::new(&self.connection).ok()?;
+        let pid = bus.get_connection_unix_process_id(DESTINATION.try_into().ok()?).ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+        u32::from_str_radix(umask.trim(), 8).ok()
     }
 
     /// Have the changes of a unit, and of no other, wake a wait: on a busy system there are many.

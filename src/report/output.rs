@@ -8,6 +8,7 @@
 use super::fill::fill;
 use super::{progress, terminal};
 use crate::evidence::disturbs;
+use libc::EIO;
 use std::borrow::Cow;
 use std::io::{ErrorKind, Write as _};
 use std::sync::OnceLock;
@@ -22,7 +23,8 @@ pub fn result_bytes(bytes: &[u8]) {
     progress::aside(|| {
         let mut out = std::io::stdout();
         match out.write_all(bytes).and_then(|()| out.flush()) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            // EIO: the terminal was hung up
+            Err(error) if error.kind() != ErrorKind::BrokenPipe && error.raw_os_error() != Some(EIO) => {
                 let _ = UNWRITTEN.set(error.to_string()); // the first one is the one to tell
             }
             _ => {}

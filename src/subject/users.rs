@@ -28,7 +28,7 @@ impl<'a> UserUnit<'a> {
     pub fn load(manager: &'a BusManager, asked: &UnitName, options: SubjectOptions) -> Result<Self, Failure> {
         let version = manager.version().map_err(failure)?;
         let environment = manager.environment().map_err(failure)?;
-        let scope = Scope::User(Arc::new(Owner::caller().told(version, &environment)));
+        let scope = Scope::User(Arc::new(Owner::caller().told(version, &environment, manager.umask())));
         Ok(UserUnit { running: RunningUnit::load(manager, &scope, asked, options)? })
     }
 

@@ -3,7 +3,7 @@
 
 use super::launch::{Identity, Spec};
 use super::{LocalError, limits};
-use crate::scope::Scope;
+use crate::scope::{Scope, UMASK};
 use crate::unit::environment::{self, Variables};
 use crate::unit::exec::Command;
 use crate::unit::specifiers::{self, Host};
@@ -294,7 +294,7 @@ impl<'a> Context<'a> {
             told_its_pid: true,
             directory: self.directory.0.clone(),
             directory_optional: self.directory.1,
-            umask: self.unit.text("UMask").and_then(|t| u32::from_str_radix(t, 8).ok()).unwrap_or(0o022),
+            umask: self.umask(),
             limits: self.limits.clone(),
             identity: self.identity.clone().filter(|_| !privileged && !elevated),
             no_new_privileges: self.no_new_privileges && !privileged,
@@ -303,6 +303,12 @@ impl<'a> Context<'a> {
             ignore_sigpipe: self.unit.text("IgnoreSIGPIPE").is_none() || self.unit.flag("IgnoreSIGPIPE"),
             filter: filter.filter(|_| !privileged),
         })
+    }
+
+    /// Units of users have it from their manager.
+    fn umask(&self) -> u32 {
+        let set = self.unit.text("UMask").and_then(|text| u32::from_str_radix(text, 8).ok());
+        set.unwrap_or_else(|| self.unit.scope.owner().map_or(UMASK, |owner| owner.umask))
     }
 
     fn number(&self, key: &str) -> Option<i32> {

@@ -284,6 +284,9 @@ fn typed_ahead(bed: &Bed) {
     let before = Snapshot::of(bed, UNIT);
     let mut terminal = bed.unitfix_on_terminal(&[UNIT, "--apply", "--observe", "2"]);
     ask(&mut terminal, REPLAY);
+    terminal.send("?\r"); // is no answer, but a question
+    terminal.expect("n  change nothing (as do Return, Ctrl-C and Ctrl-D)");
+    ask(&mut terminal, REPLAY);
     terminal.send("y\r");
     bed.wait_until("the unit runs in the replay", |bed| bed.show(UNIT, "ActiveState") == "active");
     terminal.send("y\r");

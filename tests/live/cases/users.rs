@@ -112,7 +112,7 @@ fn repaired(bed: &Bed) {
     assert_eq!(alice.show("app", "DropInPaths"), format!("{UNITS}/app.service.d/zz-unitfix.conf"));
     assert_eq!(
         (alice.show("app", "ActiveState"), alice.show("app", "SystemCallFilter")),
-        ("active".into(), String::new())
+        ("active".into(), "~".into())
     );
     assert_ne!(alice.show("app", "InvocationID"), before);
     // what it wrote is the user's, and of the system nothing was touched
@@ -136,9 +136,9 @@ fn repaired(bed: &Bed) {
     schema::check(&["status", "--json"], &json.stdout);
     assert_eq!(alice.run(&["unitfix", "policy", "--user", "app", "uname"]), "uname: allowed");
     assert_said(
-        &alice.unitfix(&["policy", "--user", "ap"]),
+        &alice.unitfix(&["policy", "--user", "appp"]),
         2,
-        &["there is no unit ap.service: did you mean app.service?"],
+        &["there is no unit appp.service: did you mean app.service?"],
     );
     assert_said(&alice.unitfix(&["app"]), 2, &["unitfix --user app"]);
 
