@@ -264,7 +264,7 @@ impl Prover<'_> {
             Proof::Shown(_) => "it works\n".to_owned(),
             Proof::Refuted(why) => format!("it is not: {why}\n"),
             Proof::None if self.subject.proves_beforehand() => "that was not seen\n".to_owned(),
-            Proof::None => "that cannot be seen here without strace or --check\n".to_owned(),
+            Proof::None => "that is only seen with --via strace or --check\n".to_owned(),
         });
         let culprit = suspects.next().filter(|call| candidate.amendment.soften.contains_key(call));
         Ok(culprit.filter(|_| matches!(candidate.proof, Proof::Refuted(_))))

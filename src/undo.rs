@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 /// The service that is meant by a name: one that unitfix wrote for, or left something of, goes by just this name.
 pub fn written_for(asked: &str, store: &Store) -> Result<UnitName, Failure> {
     let root = &root_of(store);
-    let manager = BusManager::connect(store.scope()).ok().filter(|_| store.scope().owner().is_some());
+    // a system's is known by its files, without a manager
+    let manager = store.scope().owner().and_then(|_| BusManager::connect(store.scope()).ok());
     let register = match &manager {
         Some(manager) => Register::Manager(manager, store.scope()),
         None => Register::below(root),

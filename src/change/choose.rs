@@ -20,6 +20,9 @@ use tempfile::TempDir;
 /// Columns that the list itself takes before each row.
 const MARGIN: usize = 4;
 
+/// What a shell ends with when there is no such command.
+const NOT_FOUND: i32 = 127;
+
 /// Where root's file is edited.
 const OWN: &str = "/run/unitfix";
 
@@ -84,7 +87,9 @@ impl Prompt {
         // the editor may be a command with options; the file's name is no part of what the shell reads
         let status = shell.arg("-c").arg(command).arg("sh").arg(&path).status()?;
         if !status.success() {
-            return Err(io::Error::other(format!("the editor ended with {status}")));
+            let another =
+                if status.code() == Some(NOT_FOUND) { "; set EDITOR, for example EDITOR=nano" } else { "" };
+            return Err(io::Error::other(format!("the editor ended with {status}{another}")));
         }
         // an editor may have put another file in its place
         if std::fs::metadata(&path)?.len() > TEXT_MAX {

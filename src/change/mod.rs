@@ -14,7 +14,7 @@ pub use leftover::{Pending, all_half_written, half_written_of, sweep};
 pub use lock::{Lock, LockError};
 pub use receipt::{Receipt, Store};
 pub use write::{WriteError, apply, revert, undo};
-pub(crate) use write::{own_folder, replace};
+pub(crate) use write::{own_folder, plain, replace};
 
 use crate::unit::shown_path;
 use serde::{Deserialize, Serialize};

@@ -135,7 +135,8 @@ fn write_in(folder: &OwnedFd, name: &OsStr, text: &str, path: &Path) -> io::Resu
     // through the descriptor, so that the folder written to is the one that was opened
     let folder_path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
     failure_point::pass("stage", path.display())?;
-    let mut staged = tempfile::Builder::new().prefix(&staged_prefix(name)).tempfile_in(&folder_path)?;
+    let staged = tempfile::Builder::new().prefix(&staged_prefix(name)).tempfile_in(&folder_path);
+    let mut staged = staged.map_err(plain)?;
     failure_point::pass("write", path.display())?;
     staged.write_all(text.as_bytes())?;
     fchmod(staged.as_file(), Mode::from_bits_truncate(0o644))?;
@@ -144,6 +145,13 @@ fn write_in(folder: &OwnedFd, name: &OsStr, text: &str, path: &Path) -> io::Resu
     failure_point::pass("rename", path.display())?;
     staged.persist(folder_path.join(name)).map_err(|e| e.error)?;
     sync(folder, path)
+}
+
+/// What the kernel says alone: the path that goes with an error of a temporary file tells nobody anything.
+pub(crate) fn plain(error: io::Error) -> io::Error {
+    let cause = error.get_ref().and_then(|inner| inner.source());
+    let code = cause.and_then(|cause| cause.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
+    code.map_or(error, io::Error::from_raw_os_error)
 }
 
 fn remove_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> io::Result<()> {
@@ -233,5 +241,18 @@ fn remove_if_empty(root: &Root, folder: &Path) -> io::Result<()> {
         // EBUSY: something is mounted there
         Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOENT | Errno::EBUSY) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_temporary_file_was_to_be_is_not_told() {
+        let error = tempfile::tempfile_in("/nowhere").unwrap_err();
+        assert!(error.to_string().contains("/nowhere"));
+        assert_eq!(plain(error).to_string(), "No such file or directory (os error 2)");
+        assert_eq!(plain(io::Error::other("as it is")).to_string(), "as it is");
     }
 }

@@ -11,7 +11,7 @@ use crate::root::Root;
 use crate::rules::calls;
 use crate::scope::Scope;
 use crate::syscalls::{Arch, RULES_OF};
-use crate::unit::{NameMap, UnitName};
+use crate::unit::{NameMap, UnitName, started};
 use clap::CommandFactory;
 use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
 use std::collections::BTreeSet;
@@ -21,11 +21,6 @@ use std::process::ExitCode;
 
 /// The first argument that asks for it.
 pub const ARGUMENT: &str = "__complete";
-
-/// Where the manager notes under which invocation each running unit was started: also instances, and units without a
-/// file (`unit_export_invocation_id()` in src/core/unit.c).
-const RUNNING: &str = "/run/systemd/units";
-const INVOCATION: &str = "invocation:";
 
 /// Print what can stand in the place of the last word.
 #[must_use]
@@ -106,10 +101,8 @@ fn services_of_user(word: &OsStr) -> Vec<CompletionCandidate> {
 
 /// The services that have a unit file below a root, or run.
 fn services(root: &Root, word: &OsStr) -> Vec<CompletionCandidate> {
-    let running = root.list(Path::new(RUNNING)).unwrap_or_default().into_iter();
-    let running = running.filter_map(|link| UnitName::parse(link.to_str()?.strip_prefix(INVOCATION)?).ok());
     // the oldest looks into most directories
-    let names: Vec<UnitName> = NameMap::read(root, OLDEST_SYSTEMD).services().chain(running).collect();
+    let names: Vec<UnitName> = NameMap::read(root, OLDEST_SYSTEMD).services().chain(started(root)).collect();
     beginning(names.iter().map(UnitName::as_str), word)
 }
 

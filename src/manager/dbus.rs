@@ -291,6 +291,30 @@ impl Manager for BusManager {
         self.job("StopUnit", unit, patience)
     }
 
+    fn stopped_with(&self, unit: &UnitName) -> Result<Vec<String>, ManagerError> {
+        let action = format!("tell what depends on {unit}");
+        let of = |name: &str| -> zbus::Result<Reader> {
+            let path: OwnedObjectPath = self.proxy.call("LoadUnit", &(name,))?;
+            Ok(Reader(self.properties(&path, UNIT)?))
+        };
+        let reverse = ["RequiredBy", "BoundBy", "ConsistsOf"];
+        let (mut found, mut next) = (BTreeSet::new(), vec![unit.to_string()]);
+        while let Some(name) = next.pop() {
+            let unit = of(&name).map_err(|e| refused(&action, &e))?;
+            for other in reverse.iter().flat_map(|property| unit.list(property)) {
+                let up = of(&other).is_ok_and(|other| other.text("ActiveState") == "active");
+                if up && found.insert(other.clone()) {
+                    next.push(other);
+                }
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn start(&self, unit: &str) -> Result<(), ManagerError> {
+        self.enqueue("StartUnit", unit).map(drop)
+    }
+
     fn reset_failed(&self, unit: &UnitName) -> Result<(), ManagerError> {
         let action = format!("reset the failed state of {unit}");
         pass(&action)?;

@@ -214,6 +214,11 @@ pub trait Manager {
     fn restart(&self, unit: &UnitName, patience: Patience) -> Result<String, ManagerError>;
     /// Stop a unit and wait for the job.
     fn stop(&self, unit: &UnitName, patience: Patience) -> Result<String, ManagerError>;
+    /// The units that run and are stopped with this one, which nobody starts again with it (systemd.unit(5),
+    /// `Requires=`, `BindsTo=` and `PartOf=`).
+    fn stopped_with(&self, unit: &UnitName) -> Result<Vec<String>, ManagerError>;
+    /// Have a unit of any kind started, without waiting for it.
+    fn start(&self, unit: &str) -> Result<(), ManagerError>;
     /// Forget that the unit failed, and how often it was started.
     fn reset_failed(&self, unit: &UnitName) -> Result<(), ManagerError>;
     /// Start a timer.

@@ -11,6 +11,7 @@ pub mod session;
 mod settings;
 mod traced;
 mod trial;
+mod unclaimed;
 mod via;
 
 pub use audit_socket::{AuditSocket, Heard, Sound};
@@ -18,7 +19,7 @@ pub use check::{Check, CheckResult, Checking};
 pub use trial::{Trial, Trials};
 pub use via::{Via, observe, takes_strace};
 
-use crate::evidence::{Attribution, Denial, Effect, Process, Sighting, Untrusted, gather, summary};
+use crate::evidence::{Attribution, Denial, Process, Sighting, Untrusted, gather, summary};
 use crate::interrupt::Interrupt;
 use crate::manager::{Manager, ManagerError, UnitStatus};
 use crate::policy::Policy;
@@ -87,23 +88,6 @@ impl Replay<'_> {
         let whose = self.attributions(&heard.sounds, known);
         let ours = heard.sounds.iter().zip(whose).filter_map(|(sound, whose)| Some((sound, whose?)));
         ours.map(|(sound, why)| Denial { attribution: Some(why), ..sound.denial.clone() }).collect()
-    }
-
-    /// Of these, which nobody can be said to have made, those that the unit may have made while its filter only logged:
-    /// by one of its users, and denied by its policy.
-    pub(crate) fn unclaimed(&self, sounds: &[Sound]) -> Vec<Denial> {
-        let whose = self.attributions(sounds, &BTreeSet::new());
-        let owned = |sound: &&Sound| sound.cgroup.as_deref().is_some_and(|cgroup| self.owns(cgroup));
-        let mut users = Users::of(self.unit);
-        users.known.extend(sounds.iter().filter(owned).filter_map(|sound| sound.denial.process.user));
-        let may_be = |denial: &Denial| {
-            let process = &denial.process;
-            let of_its_user = !process.login && process.user.is_some_and(|user| users.include(user));
-            of_its_user && denial.effect == Effect::Recorded && self.policy.decide(denial.call).denies()
-        };
-        let nobodys =
-            sounds.iter().zip(whose).filter(|(sound, whose)| sound.cgroup.is_none() && whose.is_none());
-        nobodys.map(|(sound, _)| sound.denial.clone()).filter(may_be).collect()
     }
 
     /// Of each of these, why it is believed to be a denial of the unit; nothing: it is not. A process that was gone

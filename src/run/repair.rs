@@ -28,6 +28,11 @@ pub(super) fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, F
         .unit
         .clone()
         .ok_or_else(|| Failure::Usage("name a unit: unitfix docuum.service".to_owned()))?;
+    if asked.contains('/') && options.of.user {
+        return Err(Failure::Usage(format!(
+            "--user is for a unit that your manager has, named without a path: {asked} is replayed without a manager"
+        )));
+    }
     if asked.contains('/') && options.no_replay && options.log.is_none() {
         let message = "no log knows of a unit file's programs: --no-replay needs --log here";
         return Err(Failure::Usage(message.to_owned()));

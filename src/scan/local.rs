@@ -9,7 +9,7 @@ use crate::replay::Users;
 use crate::root::Root;
 use crate::subject::{Failure, Whereabouts, groups_at};
 use crate::syscalls::Groups;
-use crate::unit::{Examined, LoadState, NameMap, Unit, UnitName};
+use crate::unit::{Examined, LoadState, NameMap, Unit, UnitName, started};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -84,7 +84,9 @@ impl Local {
     fn units(&self) -> &[AtHand] {
         self.units.get_or_init(|| {
             let mut units: BTreeMap<UnitName, AtHand> = BTreeMap::new();
-            for name in self.map.services().take(UNITS_MAX) {
+            // a template is no unit, and its instances that run have no file
+            let instances = started(&self.root).filter(|name| name.instance().is_some());
+            for name in self.map.services().chain(instances).take(UNITS_MAX) {
                 if let Some(at_hand) = self.unit(&name) {
                     units.entry(at_hand.unit.name.clone()).or_insert(at_hand); // an alias is no unit of its own
                 }

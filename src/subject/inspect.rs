@@ -123,8 +123,9 @@ impl Inspector {
                 return Err(Failure::Usage(format!("there is no file {asked}")));
             }
             let groups = self.groups(|| Ok((groups_at(&self.place)?, Vec::new())))?.0;
-            let Examined { state, unit } =
+            let Examined { state, mut unit } =
                 Unit::at_path(Path::new(asked), groups.systemd).map_err(load_failure)?;
+            unit.scope = self.place.scope.clone();
             let name = unit.name.clone();
             return Ok(Inspected { state, judged: Judged::of(unit, groups), name, missing: None });
         }

@@ -17,7 +17,7 @@ use examine::Files;
 pub use examine::{Examined, LoadState};
 pub use name::{BadName, UnitName};
 pub use search::NameMap;
-pub(crate) use search::directories;
+pub(crate) use search::{directories, started};
 pub use source::{SourceFile, Span, shown_path};
 pub use syntax::{Setting, Value};
 pub use trigger::{Triggered, enabled_instances, template_of_connections, trigger_stem};

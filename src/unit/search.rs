@@ -276,6 +276,14 @@ impl NameMap {
     }
 }
 
+/// The services that the system's manager has started since boot and still knows, also instances, and those without a
+/// file: it notes under which invocation it did (`unit_export_invocation_id()` in src/core/unit.c).
+pub(crate) fn started(root: &Root) -> impl Iterator<Item = UnitName> {
+    const NOTES: &str = "/run/systemd/units";
+    let notes = root.list(Path::new(NOTES)).unwrap_or_default().into_iter();
+    notes.filter_map(|note| UnitName::parse(note.to_str()?.strip_prefix("invocation:")?).ok())
+}
+
 /// Whether the manager takes a link for a drop-in directory.
 pub(super) fn is_link_seen(root: &Root, path: &Path, version: u32) -> bool {
     version < LINKED_FOLDERS_FROM_ROOT_FROM

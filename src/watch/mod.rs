@@ -367,7 +367,7 @@ fn micros(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::evidence::{Denial, Effect, Process, Sighting, Source, Untrusted};
     use crate::policy::Policy;
@@ -375,13 +375,13 @@ mod tests {
     use crate::syscalls::{Arch, Groups};
 
     /// The policy of a made-up unit.
-    pub(super) fn policy() -> Policy {
+    pub(crate) fn policy() -> Policy {
         let unit = unit("SystemCallFilter=~@resources @memlock\nSystemCallArchitectures=native");
         Policy::evaluate(&unit, &Groups::from_rules(252).unwrap())
     }
 
     /// A call of a program, at the second 1.
-    pub(super) fn denial(program: &str, call: &str) -> Denial {
+    pub(crate) fn denial(program: &str, call: &str) -> Denial {
         let exe = Some(Untrusted::new(format!("/usr/bin/{program}")));
         Denial {
             call: Call { arch: Arch::X86_64, number: Arch::X86_64.number(call).unwrap() },

@@ -18,6 +18,8 @@ pub struct Pause<'a> {
     manager: &'a dyn Manager,
     scope: &'a Scope,
     unit: &'a UnitName,
+    /// What was stopped with it.
+    others: Vec<String>,
     timer: String,
 }
 
@@ -33,16 +35,18 @@ impl<'a> Pause<'a> {
         let timer = name(unit);
         let systemctl = program("systemctl")?;
         let manager_option = if scope.owner().is_some() { "--user" } else { "--system" };
+        let others = manager.stopped_with(unit)?;
         let words = [&systemctl, manager_option, "--no-block", "start", "--", unit.as_str()];
+        let words = words.into_iter().chain(others.iter().map(String::as_str)).map(escaped);
         manager.start_timer(&Timer {
             name: timer.clone(),
             description: format!("unitfix goes on with {unit}, which is started again if it does not"),
             deed: format!("unitfix: {unit} is started again, because the replay of it was killed"),
             delay: run.saturating_add(SLACK),
-            commands: vec![(words.map(escaped).to_vec(), false)],
+            commands: vec![(words.collect(), false)],
         })?;
         // from here on, dropping it takes back what was done
-        let pause = Pause { manager, scope, unit, timer };
+        let pause = Pause { manager, scope, unit, others, timer };
         manager.stop(unit, Patience::at_most(PATIENCE))?;
         Ok(pause)
     }
@@ -58,6 +62,9 @@ impl<'a> Pause<'a> {
 
     fn close(&self) -> Result<(), ManagerError> {
         go_on(self.manager, self.unit)?;
+        for other in &self.others {
+            self.manager.start(other)?;
+        }
         self.manager.stop_timer(&self.timer)
     }
 }
@@ -79,17 +86,24 @@ fn go_on(manager: &dyn Manager, unit: &UnitName) -> Result<(), ManagerError> {
         return Ok(());
     }
     let _ = manager.reset_failed(unit); // earlier starts do not count against the start limit
-    manager.restart(unit, Patience::at_most(PATIENCE)).map(drop)
+    match manager.restart(unit, Patience::at_most(PATIENCE)) {
+        Err(ManagerError::Late { .. }) => Ok(()), // it is on its way
+        other => other.map(drop),
+    }
 }
 
 /// Let a unit go on that a run was killed in the pause of. Whether there was one. Only for who holds the unit's lock.
 pub fn recover_pause(manager: &dyn Manager, unit: &UnitName) -> Result<bool, ManagerError> {
-    // refused where there is no such timer
-    if manager.stop_timer(&name(unit)).is_err() {
+    let timer = name(unit);
+    // refused where there is no such timer; if this is killed as well, it runs later
+    if manager.restart_timer(&timer).is_err() {
         return Ok(false);
     }
     if !manager.status(unit)?.is_up() {
         go_on(manager, unit)?;
     }
+    // what was stopped with the unit, only the timer's service knows
+    manager.start(&format!("{timer}.service"))?;
+    manager.stop_timer(&timer)?;
     Ok(true)
 }

@@ -1,6 +1,7 @@
 //! The file that a page is written to. That it can be is known before anything is done to a unit. A link is never
 //! followed on the way to it, and of what is there already only an empty file, or an earlier page, is replaced.
 
+use crate::change::plain;
 use crate::subject::Failure;
 use crate::unit::shown_path;
 use nix::errno::Errno;
@@ -94,7 +95,7 @@ impl PageFile {
     fn stage(&self) -> io::Result<NamedTempFile> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".unitfix-page-").permissions(Permissions::from_mode(0o666)); // less the umask
-        builder.tempfile_in(self.folder())
+        builder.tempfile_in(self.folder()).map_err(plain)
     }
 
     /// Whether what is there may be replaced.

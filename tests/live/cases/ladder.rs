@@ -139,7 +139,7 @@ fn soft_needs_eyes(bed: &Bed) {
         bed.exec(&[&unitfix[..], &repair, arguments].concat())
     };
     let output = run(&[]);
-    assert_said(&output, 1, &["cannot be seen here without strace or --check", "Repair: allow setpriority"]);
+    assert_said(&output, 1, &["that is only seen with --via strace or --check", "Repair: allow setpriority"]);
     let output = run(&["--check", "true"]);
     assert_said(&output, 1, &["it works\n", "Repair: let setpriority fail with EPERM"]);
 }

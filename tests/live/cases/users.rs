@@ -173,24 +173,30 @@ fn rolled_back(bed: &Bed) {
 fn killed(bed: &Bed) {
     let alice = Alice::new(bed);
     alice.install("app.service", ACTIVE);
-    alice.run(&["systemctl", "--user", "start", "app"]);
+    // it is stopped with that one, and not started again by it
+    alice
+        .install("needs.service", "[Unit]\nRequires=app.service\n[Service]\nExecStart=/bin/sleep infinity\n");
+    alice.run(&["systemctl", "--user", "start", "app", "needs"]);
+    let state = || [alice.show("app", "ActiveState"), alice.show("needs", "ActiveState")];
+    assert_said(&alice.unitfix(&["--user", "app", "--yes", "--observe", "1"]), 1, &["1 call denied"]);
+    bed.wait_until("both run again", |_| state() == ["active", "active"]);
     let kill_in_the_middle = || {
         let run = "unitfix --user app --yes --observe 30 & sleep 2; kill -KILL $!; wait";
         alice.exec(&["sh", "-c", run]);
-        assert_eq!(alice.show("app", "ActiveState"), "inactive");
+        assert_eq!(state(), ["inactive", "inactive"]);
     };
     kill_in_the_middle();
     let timers = alice.run(&["systemctl", "--user", "list-timers", "--all", "--no-legend"]);
     assert!(timers.contains("unitfix-replay-app.service.timer"), "{timers}");
     // what the timer does once its time is over
     alice.run(&["systemctl", "--user", "start", "unitfix-replay-app.service.service"]);
-    bed.wait_until("the manager starts it again", |_| alice.show("app", "ActiveState") == "active");
+    bed.wait_until("the manager starts them again", |_| state() == ["active", "active"]);
     alice.run(&["systemctl", "--user", "stop", "unitfix-replay-app.service.timer"]);
 
     kill_in_the_middle();
     let next = alice.unitfix(&["--user", "app"]);
     assert_said(&next, 0, &["leftover-replay", "it was started again", "app.service is active."]);
-    assert_eq!(alice.show("app", "ActiveState"), "active");
+    bed.wait_until("both run again", |_| state() == ["active", "active"]);
     let timers = alice.run(&["systemctl", "--user", "list-timers", "--all", "--no-legend"]);
     assert!(!timers.contains("unitfix"), "{timers}");
 }
@@ -232,6 +238,8 @@ fn as_the_manager_would(bed: &Bed) {
 fn without_a_manager(bed: &Bed) {
     let nobody =
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", "env", "-i", "/run/ut/unitfix"];
+    let path = bed.exec(&[&nobody[..], &["--user", "./app.service"]].concat());
+    assert_said(&path, 2, &["--user is for a unit that your manager has, named without a path"]);
     for arguments in [&["--user", "app"][..], &["policy", "--user", "app"]] {
         let output = bed.exec(&[&nobody[..], arguments].concat());
         assert_said(
