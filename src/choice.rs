@@ -264,7 +264,7 @@ pub(crate) fn row(
             high.iter().any(|(what, _)| *what == row.call || row.setting.is_some_and(|s| what.starts_with(s)))
         };
         let program = denials.iter().find(makes).and_then(|row| row.exe.as_ref());
-        row.look = Look::at(&subject.root(), subject.unit().name.as_str(), program);
+        row.look = Look::at(&subject.root(), subject.unit(), program);
     }
     row
 }

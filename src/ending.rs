@@ -84,7 +84,7 @@ pub(crate) fn no_repair(
                 "It was killed for a forbidden call, but no record names the call: replay it to see"
                     .to_owned(),
             ),
-            (None, false) if !evidence.denials.is_empty() => Ending::NoRepair(
+            (None, false) if evidence.denials.iter().any(|d| !d.is_ours()) => Ending::NoRepair(
                 "No repair can be offered: calls were denied, but whose processes those were is not known. A replay, where the unit runs, \
                  shows it"
                     .to_owned(),
@@ -134,7 +134,7 @@ fn may_be_denied(evidence: &Evidence) -> Option<&'static str> {
         Some(Outcome::Failed { exit: Some(KILLED), .. }) => {
             Some("a shell ends so when a command of its was killed for a forbidden call")
         }
-        _ if !evidence.denials.is_empty() => {
+        _ if evidence.denials.iter().any(|denial| !denial.is_ours()) => {
             Some("calls were denied at the time to processes of which it is not known whose they were")
         }
         _ => None,
@@ -145,7 +145,7 @@ fn may_be_denied(evidence: &Evidence) -> Option<&'static str> {
 fn look_further(subject: &dyn Subject) -> String {
     subject
         .standing()
-        .map(|_| format!("`journalctl -u {}` shows what it said", subject.label()))
+        .map(|_| format!("`{} -u {}` shows what it said", subject.unit().scope.journalctl(), subject.label()))
         .unwrap_or_default()
 }
 
@@ -168,13 +168,18 @@ fn nothing_denied(
             let words = "Nothing to repair, as far as the logs know: no denied call of it is on record";
             Ending::NothingToDo(words.to_owned())
         }
-        (_, Some(replayed)) if !replayed.unclaimed.is_empty() => Ending::NoRepair(format!(
-            "No repair can be offered: {} may have been denied to it, but the processes were gone before it was seen \
-             whose they were. `unitfix {}{} --via strace` misses none",
-            crate::plan::list(replayed.unclaimed_words()),
-            subject.label(),
-            subject.unit().scope.option()
-        )),
+        (works, Some(replayed)) if !replayed.unclaimed.is_empty() => {
+            let words = format!(
+                "{} may have been denied to it, but the processes were gone before it was seen whose they were. `unitfix \
+                 {} --via strace` misses none",
+                crate::plan::list(replayed.unclaimed_words()),
+                subject.label()
+            );
+            match works {
+                Some(true) => Ending::NothingToDo(format!("Nothing to repair is known: {words}")),
+                _ => Ending::NoRepair(format!("No repair can be offered: {words}")),
+            }
+        }
         (Some(false), _) => {
             let cause = "It failed before, and worked in the replay without any denied call: the system call filter is \
                          not the cause";

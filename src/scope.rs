@@ -135,6 +135,15 @@ impl Scope {
         }
     }
 
+    /// How journalctl(1) is called for it.
+    #[must_use]
+    pub fn journalctl(&self) -> &'static str {
+        match self {
+            Scope::System => "journalctl",
+            Scope::User(_) => "journalctl --user",
+        }
+    }
+
     /// What follows a command of unitfix's that is about it, with a space before.
     #[must_use]
     pub fn option(&self) -> &'static str {

@@ -27,6 +27,9 @@ pub fn written_for(asked: &str, store: &Store) -> Result<UnitName, Failure> {
     let manager = store.scope().owner().and_then(|_| BusManager::connect(store.scope()).ok());
     let register = match &manager {
         Some(manager) => Register::Manager(manager, store.scope()),
+        None if store.scope().owner().is_some() => {
+            return UnitName::parse(asked).map_err(|error| Failure::Usage(error.to_string()));
+        }
         None => Register::below(root),
     };
     let name = register.service(asked)?;
@@ -210,7 +213,15 @@ pub fn status(store: &Store, only: Option<&UnitName>) -> Result<Status, Failure>
     }
     let wanted = |unit: &str| only.is_none_or(|name| name.as_str() == unit);
     let receipts = store.all().map_err(system)?;
-    let replays = if of_system { session::sessions().map_err(system)? } else { Vec::new() };
+    let replays = match scope {
+        Scope::System if of_system => session::sessions().map_err(system)?,
+        Scope::System => Vec::new(),
+        // without a manager there is nothing that it has stopped
+        Scope::User(_) => {
+            let manager = BusManager::connect(scope);
+            manager.and_then(|manager| session::paused(&manager)).unwrap_or_default()
+        }
+    };
     let half_written = change::all_half_written(store).map_err(system)?;
     let row = |receipt: Receipt| {
         let undo = receipt.undo();
@@ -290,7 +301,7 @@ impl Status {
             let _ = writeln!(
                 out,
                 "{unit}  a replay is going on, or was left behind by a run that was killed: \
-                 `unitfix {unit}` cleans up"
+                 `unitfix {unit}{place}` cleans up"
             );
         }
         for HalfWritten { unit, path } in &self.half_written {

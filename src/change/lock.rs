@@ -52,8 +52,16 @@ impl Lock {
         let folder = scope.locks();
         let path = folder.join(unit.as_str());
         let io = |error| LockError::Io { path: path.clone(), error };
-        if *scope == Scope::System {
-            trust::own_folders().map_err(LockError::NotOurs)?;
+        match scope.owner() {
+            None => trust::own_folders().map_err(LockError::NotOurs)?,
+            Some(owner) if !owner.runtime.is_dir() => {
+                let (user, runtime) = (&owner.name, owner.runtime.display());
+                return Err(LockError::NotOurs(format!(
+                    "there is no {runtime}, which is there while {user} is logged in, or always after `sudo loginctl \
+                     enable-linger {user}`"
+                )));
+            }
+            Some(_) => {}
         }
         let file = open(&folder, &path, unit).map_err(io)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn where_a_temporary_file_was_to_be_is_not_told() {
-        let error = tempfile::tempfile_in("/nowhere").unwrap_err();
+        let error = tempfile::NamedTempFile::new_in("/nowhere").unwrap_err();
         assert!(error.to_string().contains("/nowhere"));
         assert_eq!(plain(error).to_string(), "No such file or directory (os error 2)");
         assert_eq!(plain(io::Error::other("as it is")).to_string(), "as it is");

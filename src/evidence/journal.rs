@@ -22,7 +22,7 @@ use crate::unit::UnitName;
 use ask::{entries, lines};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -64,13 +64,13 @@ pub enum JournalError {
     /// This user may not read the system's journal.
     #[error(
         "the system's journal is not readable for this user: run it with sudo, or as a member of the group \
-         systemd-journal (sudo usermod -aG systemd-journal \"$USER\", then log in anew)"
+         systemd-journal (`sudo usermod -aG systemd-journal \"$USER\"`, then log in anew)"
     )]
     NotPermitted,
     /// This user may not, who asks about a unit of their own.
     #[error(
         "the system's journal, with the kernel's records, is not readable for {0}, so a replay has to show the calls: \
-         members of the group systemd-journal may read it (sudo usermod -aG systemd-journal {0}, then log in anew)"
+         members of the group systemd-journal may read it (`sudo usermod -aG systemd-journal {0}`, then log in anew)"
     )]
     NotForUser(String),
     /// There is no journal of this boot.
@@ -197,14 +197,27 @@ impl Journal {
         more: &[&str],
         unit: &[String],
         fields: &str,
-        each: impl FnMut(&Entry),
+        mut each: impl FnMut(&Entry),
     ) -> Result<(), JournalError> {
-        let own = self.scope.owner().map(|_| "--user");
-        let matches = more.iter().copied().chain(own).chain(unit.iter().map(String::as_str));
-        self.ask(&matches.collect::<Vec<_>>(), fields, each)
+        let matches = |own: Option<&'static str>| -> Vec<String> {
+            let more = more.iter().copied().chain(own).map(str::to_owned);
+            more.chain(unit.iter().cloned()).collect()
+        };
+        // root may read all
+        let own = self.scope.owner().filter(|owner| owner.uid != 0).map(|_| "--user");
+        match self.ask(&matches(own), fields, &mut each) {
+            // without a lasting journal, users have none of their own
+            Err(JournalError::Empty) if own.is_some() => self.ask(&matches(None), fields, each),
+            answer => answer,
+        }
     }
 
-    fn ask(&self, more: &[&str], fields: &str, each: impl FnMut(&Entry)) -> Result<(), JournalError> {
+    fn ask(
+        &self,
+        more: &[impl AsRef<OsStr>],
+        fields: &str,
+        each: impl FnMut(&Entry),
+    ) -> Result<(), JournalError> {
         // no -q: it would also silence the hint that entries of the system are missing
         let mut arguments: Vec<OsString> =
             ["-b", "-o", "json", "--no-pager", "--all"].map(Into::into).to_vec();
@@ -212,7 +225,7 @@ impl Journal {
         if let Some(time) = self.since {
             arguments.push(format!("--since=@{}.{:06}", time / 1_000_000, time % 1_000_000).into());
         }
-        arguments.extend(more.iter().map(Into::into));
+        arguments.extend(more.iter().map(|word| word.as_ref().to_owned()));
         match (entries(&self.program, &arguments, &self.interrupt, each), self.scope.owner()) {
             (Err(JournalError::NotPermitted), Some(owner)) => {
                 Err(JournalError::NotForUser(owner.name.clone()))

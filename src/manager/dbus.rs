@@ -1,7 +1,7 @@
 //! A running manager over D-Bus: org.freedesktop.systemd1(5).
 
 use super::confinement::SWITCHES;
-use super::{Confinement, Manager, ManagerError, Patience, Timer, UnitStatus};
+use super::{Confinement, Manager, ManagerError, Patience, StoppedWith, Timer, UnitStatus};
 use crate::failure_point;
 use crate::interrupt::GLANCE;
 use crate::replay::Exit;
@@ -35,6 +35,13 @@ const ANSWER_WITHIN: Duration = Duration::from_mins(2);
 /// A transient unit cannot have the name of a unit that the manager still knows (`BUS_ERROR_UNIT_EXISTS` of systemd).
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 
+/// The units that stop when a unit does, by properties of that one. They are the reverse of `Requires=`, `BindsTo=` and
+/// `PartOf=`; the last one systemd has from 249 on.
+const STOPS_WITH: [&str; 4] = ["RequiredBy", "BoundBy", "ConsistsOf", "PropagatesStopTo"];
+
+/// States in which stopping would change something.
+const UP: [&str; 3] = ["active", "activating", "reloading"];
+
 /// A busy manager forgets a unit that was stopped only when it has nothing else to do.
 const FORGETS_WITHIN: Duration = Duration::from_secs(20);
 
@@ -44,6 +51,8 @@ pub struct BusManager {
     proxy: Proxy<'static>,
     events: Receiver<Event>,
     sender: Sender<Event>,
+    /// How systemctl is called for it.
+    systemctl: &'static str,
     /// The units whose changes are events.
     followed: RefCell<HashSet<OwnedObjectPath>>,
 }
@@ -69,19 +78,19 @@ impl BusManager {
     pub fn connect(scope: &Scope) -> Result<Self, ManagerError> {
         if let Some(owner) = scope.owner() {
             let unreachable = |reason| ManagerError::UserUnreachable { user: owner.name.clone(), reason };
-            return Self::of_user(owner).map_err(unreachable);
+            return Self::of_user(scope, owner).map_err(unreachable);
         }
         // sd_booted(3)
         if !Path::new("/run/systemd/system").is_dir() {
             return Err(ManagerError::Unreachable("this system was not booted with systemd".into()));
         }
-        let connected = Builder::address(SYSTEM_BUS).and_then(Self::of_bus);
+        let connected = Builder::address(SYSTEM_BUS).and_then(|bus| Self::of_bus(bus, scope));
         connected.map_err(|error| ManagerError::Unreachable(error.to_string()))
     }
 
     /// Through the user's own message bus. systemctl takes a socket of the manager's without one, whose messages, which
     /// claim to come from a well-known name, zbus does not take.
-    fn of_user(owner: &Owner) -> Result<Self, String> {
+    fn of_user(scope: &Scope, owner: &Owner) -> Result<Self, String> {
         let runtime = owner.runtime.display();
         let meta = std::fs::metadata(&owner.runtime).map_err(|error| format!("{runtime}: {error}"))?;
         if meta.uid() != owner.uid {
@@ -94,16 +103,17 @@ impl BusManager {
             }
             _ => format!("{}: {error}", bus.display()),
         })?;
-        Self::of_bus(Builder::async_io_unix_stream(stream)).map_err(|error| error.to_string())
+        Self::of_bus(Builder::async_io_unix_stream(stream), scope).map_err(|error| error.to_string())
     }
 
-    fn of_bus(bus: Builder<'_>) -> zbus::Result<Self> {
+    fn of_bus(bus: Builder<'_>, scope: &Scope) -> zbus::Result<Self> {
+        let systemctl = scope.systemctl();
         let connection = bus.method_timeout(ANSWER_WITHIN).build()?;
         let proxy = Proxy::new_owned(connection.clone(), DESTINATION, "/org/freedesktop/systemd1", MANAGER)?;
         proxy.call::<_, _, ()>("Subscribe", &())?;
         let (sender, events) = channel();
         listen(&connection, signal(MANAGER)?.member("JobRemoved")?.build(), sender.clone())?;
-        Ok(BusManager { connection, proxy, events, sender, followed: RefCell::default() })
+        Ok(BusManager { connection, proxy, events, sender, systemctl, followed: RefCell::default() })
     }
 
     /// The environment that it hands on to every service, a variable a line.
@@ -196,7 +206,7 @@ impl BusManager {
                 return Err(ManagerError::Interrupted);
             }
             if let Some(limit) = patience.limit.filter(|limit| begun.elapsed() > *limit) {
-                return Err(ManagerError::Late { action, limit });
+                return Err(ManagerError::Late { action, limit, systemctl: self.systemctl });
             }
         }
     }
@@ -291,27 +301,33 @@ impl Manager for BusManager {
         self.job("StopUnit", unit, patience)
     }
 
-    fn stopped_with(&self, unit: &UnitName) -> Result<Vec<String>, ManagerError> {
+    fn stopped_with(&self, unit: &UnitName) -> Result<Vec<StoppedWith>, ManagerError> {
         let action = format!("tell what depends on {unit}");
         let of = |name: &str| -> zbus::Result<Reader> {
             let path: OwnedObjectPath = self.proxy.call("LoadUnit", &(name,))?;
             Ok(Reader(self.properties(&path, UNIT)?))
         };
-        let reverse = ["RequiredBy", "BoundBy", "ConsistsOf"];
-        let (mut found, mut next) = (BTreeSet::new(), vec![unit.to_string()]);
+        let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
+        let mut next = vec![unit.to_string()];
         while let Some(name) = next.pop() {
             let unit = of(&name).map_err(|e| refused(&action, &e))?;
-            for other in reverse.iter().flat_map(|property| unit.list(property)) {
-                let up = of(&other).is_ok_and(|other| other.text("ActiveState") == "active");
-                if up && found.insert(other.clone()) {
-                    next.push(other);
+            for name in STOPS_WITH.iter().flat_map(|property| unit.list(property)) {
+                let Ok(other) = of(&name) else { continue };
+                let up = UP.contains(&other.text("ActiveState").as_str());
+                if up && seen.insert(name.clone()) {
+                    found.push(StoppedWith { name: name.clone(), can_start: other.flag("CanStart") });
+                    next.push(name);
                 }
             }
         }
-        Ok(found.into_iter().collect())
+        Ok(found)
     }
 
-    fn start(&self, unit: &str) -> Result<(), ManagerError> {
+    fn start(&self, unit: &UnitName, patience: Patience) -> Result<String, ManagerError> {
+        self.job("StartUnit", unit, patience)
+    }
+
+    fn start_soon(&self, unit: &str) -> Result<(), ManagerError> {
         self.enqueue("StartUnit", unit).map(drop)
     }
 

@@ -44,7 +44,7 @@ pub enum ManagerError {
     },
     /// It does not answer any more.
     #[error(
-        "systemd did not finish to {action} within {} s: `systemctl list-jobs` shows what it waits for",
+        "systemd did not finish to {action} within {} s: `{systemctl} list-jobs` shows what it waits for",
         limit.as_secs()
     )]
     Late {
@@ -52,6 +52,8 @@ pub enum ManagerError {
         action: String,
         /// How long was waited.
         limit: Duration,
+        /// How systemctl is called for it.
+        systemctl: &'static str,
     },
     /// Nobody wanted to wait any longer.
     #[error("interrupted")]
@@ -196,6 +198,15 @@ pub struct Timer {
     pub commands: Vec<(Vec<String>, bool)>,
 }
 
+/// A unit that is stopped when another one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoppedWith {
+    /// Its name.
+    pub name: String,
+    /// Whether it can be started by who asks for it (`CanStart`).
+    pub can_start: bool,
+}
+
 /// What unitfix needs of the service manager.
 pub trait Manager {
     /// systemd's major version.
@@ -216,9 +227,11 @@ pub trait Manager {
     fn stop(&self, unit: &UnitName, patience: Patience) -> Result<String, ManagerError>;
     /// The units that run and are stopped with this one, which nobody starts again with it (systemd.unit(5),
     /// `Requires=`, `BindsTo=` and `PartOf=`).
-    fn stopped_with(&self, unit: &UnitName) -> Result<Vec<String>, ManagerError>;
+    fn stopped_with(&self, unit: &UnitName) -> Result<Vec<StoppedWith>, ManagerError>;
+    /// Start a unit that does not run, and wait for the job.
+    fn start(&self, unit: &UnitName, patience: Patience) -> Result<String, ManagerError>;
     /// Have a unit of any kind started, without waiting for it.
-    fn start(&self, unit: &str) -> Result<(), ManagerError>;
+    fn start_soon(&self, unit: &str) -> Result<(), ManagerError>;
     /// Forget that the unit failed, and how often it was started.
     fn reset_failed(&self, unit: &UnitName) -> Result<(), ManagerError>;
     /// Start a timer.

@@ -54,7 +54,9 @@ fn no_filter(unit: &Unit, filter: &Filter) -> Option<Finding> {
         return Some(Finding::note(Code::ResetLeavesNoFilter, message, place));
     };
     let place = Some(last.value.whole());
-    if last.value.file().bytes.starts_with(HEADER.as_bytes()) {
+    let file = last.value.file();
+    let named = file.path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("unitfix.conf"));
+    if named && file.bytes.starts_with(HEADER.as_bytes()) {
         let message = "the repair took the last call off this deny list, so there is no filter any more";
         return Some(Finding::note(Code::EmptiedDenyList, message, place));
     }

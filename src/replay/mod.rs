@@ -25,6 +25,7 @@ use crate::manager::{Manager, ManagerError, UnitStatus};
 use crate::policy::Policy;
 use crate::policy::relax::Relaxations;
 use crate::root::Root;
+use crate::scope::Scope;
 use crate::syscalls::Call;
 use crate::unit::Unit;
 use std::collections::BTreeSet;
@@ -71,15 +72,20 @@ impl Replay<'_> {
         }
     }
 
+    /// The system's service that it is; empty: a user's is none, though the system may have one of its name.
+    fn service(&self) -> &str {
+        if self.unit.scope == Scope::System { self.unit.name.as_str() } else { "" }
+    }
+
     /// Whether a control group is the unit's, or below it.
     #[must_use]
     pub fn owns(&self, cgroup: &str) -> bool {
-        is_of(&self.status.control_group, self.unit.name.as_str(), cgroup)
+        is_of(&self.status.control_group, self.service(), cgroup)
     }
 
     /// The same to be asked elsewhere.
     fn control_groups(&self) -> ControlGroups {
-        ControlGroups { known: self.status.control_group.clone(), unit: self.unit.name.to_string() }
+        ControlGroups { known: self.status.control_group.clone(), unit: self.service().to_owned() }
     }
 
     /// The denials of the unit among what was heard.

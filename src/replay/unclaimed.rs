@@ -34,7 +34,7 @@ fn unclaimed(
         let process = &denial.process;
         let of_its_user = !process.login && process.user.is_some_and(|user| users.include(user));
         let logged = denial.effect == Effect::Recorded && policy.decide(denial.call).denies();
-        of_its_user && logged && process.exe.as_ref().is_none_or(&is_here)
+        of_its_user && logged && process.exe.as_ref().is_some_and(&is_here)
     };
     let nobodys = sounds.iter().zip(whose).filter(|(sound, whose)| sound.cgroup.is_none() && whose.is_none());
     nobodys.map(|(sound, _)| &sound.denial).filter(may_be).cloned().collect()

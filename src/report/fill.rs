@@ -10,10 +10,20 @@ pub(super) fn fill(text: &str, columns: usize, indent: &str) -> String {
 
 /// The same, behind a head that is there already.
 pub(super) fn fill_from(head: &str, text: &str, columns: usize, indent: &str) -> String {
+    fill_words(head, text.split_whitespace(), columns, indent)
+}
+
+/// The same with words that are told apart already.
+pub(super) fn fill_words<'a>(
+    head: &str,
+    words: impl Iterator<Item = &'a str>,
+    columns: usize,
+    indent: &str,
+) -> String {
     let mut out = head.to_owned();
     let mut at = measure_text_width(head.trim_start_matches('\n'));
     let mut fresh = true; // nothing to part the word from
-    for word in text.split_whitespace() {
+    for word in words {
         let width = measure_text_width(&readable(word));
         if !fresh && at + 1 + width > columns {
             out.push('\n');

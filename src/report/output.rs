@@ -5,9 +5,10 @@
 //! are not trusted are escaped where they are taken in, and this is the last look at all of it. Nor is it sent
 //! characters that whoever sits there does not have.
 
-use super::fill::fill;
+use super::fill::fill_words;
 use super::{progress, terminal};
 use crate::evidence::disturbs;
+use console::measure_text_width;
 use libc::EIO;
 use std::borrow::Cow;
 use std::io::{ErrorKind, Write as _};
@@ -64,10 +65,26 @@ pub(crate) fn prose_columns(columns: usize) -> usize {
 pub(crate) fn prose(text: &str, columns: usize) -> String {
     let columns = prose_columns(columns);
     let line = |line: &str| match line {
-        line if line.is_empty() || line.starts_with(' ') => format!("{line}\n"),
-        line => fill(line, columns, ""),
+        line if line.starts_with(' ') || measure_text_width(line) <= columns => format!("{line}\n"),
+        line => fill_words("", unbroken(line).into_iter(), columns, ""),
     };
     text.lines().map(line).collect()
+}
+
+/// The words of a line. A command to type is one of them, between backquotes or from a colon to the end, for half of it
+/// could do harm.
+fn unbroken(line: &str) -> Vec<&str> {
+    let command = ["unitfix ", "sudo ", "git "].iter().filter_map(|program| {
+        let at = line.find(&format!(": {program}"))?;
+        Some(at + ": ".len())
+    });
+    let (text, command) = line.split_at(command.min().unwrap_or(line.len()));
+    let mut quoted = false;
+    let words = text.split(|c: char| {
+        quoted ^= c == '`';
+        c == ' ' && !quoted
+    });
+    words.chain([command]).filter(|word| !word.is_empty()).collect()
 }
 
 /// A text with everything escaped that is not just shown, but for colours where there may be some.
@@ -126,6 +143,26 @@ mod tests {
         assert_eq!(harmless(text, true), format!("\u{1b}[1;31mred\u{1b}[0m{rest}"));
         assert_eq!(harmless(text, false), format!("\\u{{1b}}[1;31mred\\u{{1b}}[0m{rest}"));
         assert!(matches!(harmless("plain – text\n", false), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn commands_stay_whole() {
+        let text = "Repaired: it ran for 10 s and no call of it was denied; it is as it should be now.\n\
+                    Undo: unitfix revert app.service --root '/somewhere/with a  space/that is far too long to fit in here'\n  \
+                    | an indented line stays as it is, whatever   it has and however long it may be, or so\n\
+                    it needs this: sudo unitfix app.service\n";
+        assert_eq!(prose(text, usize::MAX), text);
+        assert_eq!(
+            prose(text, 200),
+            "Repaired: it ran for 10 s and no call of it was denied; it is as it should be\nnow.\nUndo:\n\
+             unitfix revert app.service --root '/somewhere/with a  space/that is far too long to fit in here'\n  \
+             | an indented line stays as it is, whatever   it has and however long it may be, or so\n\
+             it needs this: sudo unitfix app.service\n"
+        );
+        assert_eq!(
+            prose("run `systemctl --user  daemon-reload`, please", 30),
+            "run\n`systemctl --user  daemon-reload`,\nplease\n"
+        );
     }
 
     #[test]

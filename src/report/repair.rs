@@ -9,6 +9,7 @@ use crate::policy::relax::Relaxation;
 use crate::root::Root;
 use crate::rules::{Power, Tier};
 use crate::syscalls::Arch;
+use crate::unit::Unit;
 use console::style;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -64,7 +65,7 @@ pub struct Look {
 impl Look {
     /// The commands for a unit whose program makes a call that hands over the system.
     #[must_use]
-    pub fn at(root: &Root, unit: &str, program: Option<&Untrusted>) -> Vec<Look> {
+    pub fn at(root: &Root, unit: &Unit, program: Option<&Untrusted>) -> Vec<Look> {
         let look = |command: String, tells| Look { command, tells };
         // whoever types a name into a shell has to be able to trust it
         let plain = |path: &&str| path.chars().all(|c| c.is_ascii_alphanumeric() || "/._+-".contains(c));
@@ -77,7 +78,7 @@ impl Look {
                 out.push(look(command.replace("PATH", path), "whether it is the package's own"));
             }
         }
-        out.push(look(format!("journalctl --unit {unit}"), "what it did before"));
+        out.push(look(format!("{} --unit {}", unit.scope.journalctl(), unit.name), "what it did before"));
         out
     }
 }

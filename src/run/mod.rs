@@ -88,6 +88,10 @@ fn other_task(task: Task) -> Result<u8, Failure> {
         Task::Revert { unit, yes, root, of } => {
             let prompt =
                 Prompt { yes: if yes { Yes::Given } else { Yes::NotGiven }, interrupt: interrupt()? };
+            if unit.contains('/') && of.user {
+                let message = "--user is for a unit that your manager has, named without a path";
+                return Err(Failure::Usage(message.to_owned()));
+            }
             let ending = if unit.contains('/') {
                 undo::revert_file(Path::new(&unit), &prompt)?
             } else {

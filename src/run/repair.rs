@@ -33,6 +33,12 @@ pub(super) fn repair_unit(options: Repair, interrupt: Interrupt) -> Result<u8, F
             "--user is for a unit that your manager has, named without a path: {asked} is replayed without a manager"
         )));
     }
+    if let Some(via) = options.via.filter(|via| options.of.user && *via != Via::Auto) {
+        return Err(Failure::Usage(format!(
+            "--via {} needs the system's manager: with --user, commands are replayed without one",
+            via.name()
+        )));
+    }
     if asked.contains('/') && options.no_replay && options.log.is_none() {
         let message = "no log knows of a unit file's programs: --no-replay needs --log here";
         return Err(Failure::Usage(message.to_owned()));

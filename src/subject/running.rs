@@ -67,7 +67,11 @@ impl<'a> RunningUnit<'a> {
             return Err(Failure::Hopeless(format!("{name} has no unit file: {}", status.load_state)));
         };
         let version = manager.version().map_err(failure)?;
-        let mut unit = load(scope, name, fragment, &status.drop_ins, version).map_err(load_failure)?;
+        let unreadable = |error: LoadError| match scope {
+            Scope::System => load_failure(error),
+            Scope::User(_) => Failure::System(error.to_string()), // root's manager has another unit
+        };
+        let mut unit = load(scope, name, fragment, &status.drop_ins, version).map_err(unreadable)?;
         unit.findings.extend(found);
         let groups = groups(version, &mut unit.findings)?;
         let mut judged = Judged::new(unit, groups)?;
@@ -164,7 +168,12 @@ impl<'a> RunningUnit<'a> {
         };
         if !amendment.soften.is_empty() {
             // seen on 248 and later: errnos on an allow list are left out
-            let hidden = if self.status.filter.0 { ", which `systemctl show` does not list" } else { "" };
+            let systemctl = self.judged.unit.scope.systemctl();
+            let hidden = if self.status.filter.0 {
+                format!(", which `{systemctl} show` does not list")
+            } else {
+                String::new()
+            };
             let fail = if amendment.soften.len() == 1 { "fails" } else { "fail" };
             how = format!("{how}; {} {fail} softly{hidden}", crate::plan::list(amendment.soften.keys()));
         }
@@ -256,7 +265,14 @@ fn refuse(manager: &dyn Manager, scope: &Scope, name: &UnitName, status: &UnitSt
         "not-found" => Err(Register::Manager(manager, scope).not_found(name.as_str())),
         "masked" => {
             let path = status.fragment.clone().unwrap_or_default();
-            Err(load_failure(LoadError::Masked { name: name.to_string(), path }))
+            Err(match scope {
+                Scope::System => load_failure(LoadError::Masked { name: name.to_string(), path }),
+                Scope::User(_) => Failure::Hopeless(format!(
+                    "{name} is masked by {}: it cannot run, and unitfix changes nothing ({systemctl} unmask {name} lifts \
+                     that)",
+                    shown_path(&path)
+                )),
+            })
         }
         "loaded" if status.needs_reload => Err(Failure::Hopeless(format!(
             "the files of {name} were changed since systemd read them, and it still enforces the former ones: \

@@ -45,7 +45,7 @@ impl<'a> UserUnit<'a> {
     }
 
     /// Run commands of the unit here, while it is stopped if it runs.
-    fn instead(
+    fn while_stopped(
         &self,
         approved: Option<&Approval>,
         run: impl FnOnce() -> Result<Observation, LocalError>,
@@ -54,16 +54,23 @@ impl<'a> UserUnit<'a> {
             return Err(Failure::System("a replay stops the unit, which nobody agreed to".to_owned()));
         };
         let manager = self.running.manager;
-        let runs = manager.status(self.name()).map_err(failure)?.is_up();
-        let time = self.local().start + self.observe_time();
-        let pause = runs.then(|| Pause::begin(manager, self.scope(), self.name(), time, approved));
+        let runs = || manager.status(self.name()).map(|status| status.is_up()).map_err(failure);
+        let pause = runs()?.then(|| Pause::begin(manager, self.scope(), self.name(), approved));
         let pause = pause.transpose().map_err(failure)?;
         let observation = run();
+        let disturbed = runs()?;
         pause.map_or(Ok(()), Pause::end).map_err(failure)?;
         if self.running.options.interrupt.raised() {
             return Err(Failure::Interrupted);
         }
-        observation.map_err(|error| Failure::System(error.to_string()))
+        let mut observation = observation.map_err(|error| Failure::System(error.to_string()))?;
+        if disturbed {
+            let name = self.name();
+            observation
+                .notes
+                .push(format!("{name} itself was started meanwhile, and may have been in the way"));
+        }
+        Ok(observation)
     }
 
     fn seconds(&self) -> u64 {
@@ -104,8 +111,16 @@ impl Subject for UserUnit<'_> {
         let (name, seconds) = (self.name(), self.seconds());
         let runs = format!("runs its commands here for {seconds} s with forbidden calls let through");
         let again = "Each repair is run in the same way before it is offered.";
+        let others = self.running.manager.stopped_with(name).unwrap_or_default();
+        let others: Vec<String> = others.into_iter().map(|other| other.name).collect();
         Some(match Standing::of(&self.running.status) {
-            Standing::Up => format!("A replay stops {name}, {runs}, and starts it again. {again}"),
+            Standing::Up if others.is_empty() => {
+                format!("A replay stops {name}, {runs}, and starts it again. {again}")
+            }
+            Standing::Up => format!(
+                "A replay stops {name}, and with it {}, {runs}, and starts them again. {again}",
+                crate::plan::list(others)
+            ),
             Standing::Failed | Standing::Down => {
                 format!("{name} does not run. A replay {runs}; it stays as it is. {again}")
             }
@@ -122,7 +137,7 @@ impl Subject for UserUnit<'_> {
 
     fn observe(&self, _seen: &[Denial], approved: Option<&Approval>) -> Result<Observation, Failure> {
         let Judged { unit, policy, .. } = &self.running.judged;
-        self.instead(approved, || local::record(unit, policy, &self.local()))
+        self.while_stopped(approved, || local::record(unit, policy, &self.local()))
     }
 
     fn bench<'b>(&'b self, approved: Option<&'b Approval>) -> Result<Box<dyn Bench + 'b>, Failure> {
@@ -172,7 +187,7 @@ impl Bench for UserBench<'_> {
         let (user, Judged { unit, groups, .. }) = (self.unit, &self.unit.running.judged);
         let amended: Unit = Plan::applied(unit, drop_in, groups.systemd);
         let policy = Policy::evaluate(&amended, groups);
-        user.instead(self.approved, || local::prove(&amended, &policy, &user.local()))
+        user.while_stopped(self.approved, || local::prove(&amended, &policy, &user.local()))
     }
 
     fn close(self: Box<Self>) -> Result<(), Failure> {

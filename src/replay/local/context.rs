@@ -211,7 +211,9 @@ impl<'a> Context<'a> {
         {
             environment::set(&mut variables, "WATCHDOG_USEC", watchdog.as_micros().to_string());
         }
-        for name in self.list("PassEnvironment") {
+        // a user's manager passes all of its own anyway
+        let passed = if self.unit.scope == Scope::System { self.list("PassEnvironment") } else { Vec::new() };
+        for name in passed {
             if let Ok(value) = std::env::var(&name) {
                 environment::set(&mut variables, &name, value);
             }

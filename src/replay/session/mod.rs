@@ -8,7 +8,7 @@ mod switch;
 mod watch;
 
 pub use note::{Note, is_noted, sessions};
-pub use pause::{Pause, recover_pause};
+pub use pause::{Pause, paused, recover_pause};
 pub use recover::{put_right, recover};
 pub use switch::LIMIT;
 pub use watch::{Watch, Watched, restart_and_watch};

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// How often it is given one.
-const BEAT: Duration = Duration::from_secs(15);
+pub(super) const BEAT: Duration = Duration::from_secs(15);
 
 /// Where the programs are looked for that the manager runs. Fixed: nobody else's `PATH` counts for root.
 const FOLDERS: [&str; 3] = ["/usr/bin", "/bin", "/run/current-system/sw/bin"];
@@ -155,6 +155,12 @@ pub(super) fn name(unit: &UnitName) -> String {
     format!("unitfix-replay-{hash:016x}")
 }
 
+/// The unit whose timer this is; nothing: it is none, or the unit's name was too long for it.
+pub(super) fn unit_of(timer: &str) -> Option<String> {
+    let unit = timer.strip_prefix("unitfix-replay-")?.strip_suffix(".timer")?.replace("\\x40", "@");
+    UnitName::parse(&unit).is_ok().then_some(unit).filter(|unit| unit.ends_with(".service"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +168,11 @@ mod tests {
     #[test]
     fn names_are_units() {
         let named = |unit: &str| name(&UnitName::parse(unit).unwrap());
+        for unit in ["v.service", "getty@tty1.service"] {
+            assert_eq!(unit_of(&format!("{}.timer", named(unit))).as_deref(), Some(unit));
+        }
+        assert_eq!(unit_of("unitfix-replay-9705886def172433.timer"), None);
+        assert_eq!(unit_of("v.timer"), None);
         assert_eq!(named("v.service"), "unitfix-replay-v.service");
         assert_eq!(named("getty@tty1.service"), "unitfix-replay-getty\\x40tty1.service");
         let long = format!("{}.service", "a".repeat(247));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::bed::{Bed, Output};
 use crate::schema;
+use crate::terminal::Terminal;
 
 use super::Case;
 use super::support::assert_said;
@@ -41,11 +42,17 @@ impl<'a> Alice<'a> {
         alice
     }
 
-    fn exec(&self, command: &[&str]) -> Output {
+    /// A command as this user would run it.
+    fn command(&self, command: &[&str]) -> Vec<String> {
         let runtime = format!("XDG_RUNTIME_DIR=/run/user/{}", self.uid);
         let alice = ["setpriv", "--reuid=alice", "--regid=alice", "--init-groups", "--", "env", "-i"];
         let variables = [runtime.as_str(), "HOME=/home/alice", "USER=alice", "PATH=/run/ut:/usr/bin:/bin"];
-        self.bed.exec(&[&alice[..], &variables, command].concat())
+        [&alice[..], &variables, command].concat().into_iter().map(str::to_owned).collect()
+    }
+
+    fn exec(&self, command: &[&str]) -> Output {
+        let command = self.command(command);
+        self.bed.exec(&command.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn run(&self, command: &[&str]) -> String {
@@ -56,6 +63,11 @@ impl<'a> Alice<'a> {
 
     fn unitfix(&self, arguments: &[&str]) -> Output {
         self.exec(&[&["unitfix"], arguments].concat())
+    }
+
+    fn terminal(&self, arguments: &[&str]) -> Terminal {
+        let command = self.command(&[&["TERM=xterm", "unitfix"], arguments].concat());
+        self.bed.terminal(&command.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn install(&self, name: &str, text: &str) {
@@ -178,7 +190,16 @@ fn killed(bed: &Bed) {
         .install("needs.service", "[Unit]\nRequires=app.service\n[Service]\nExecStart=/bin/sleep infinity\n");
     alice.run(&["systemctl", "--user", "start", "app", "needs"]);
     let state = || [alice.show("app", "ActiveState"), alice.show("needs", "ActiveState")];
-    assert_said(&alice.unitfix(&["--user", "app", "--yes", "--observe", "1"]), 1, &["1 call denied"]);
+    let consequence =
+        "A replay stops app.service, and with it needs.service, runs its commands here\nfor 1 s";
+    let mut terminal = alice.terminal(&["--user", "app", "--observe", "1"]);
+    terminal.expect(consequence);
+    terminal.expect("Replay it? [y/N]");
+    terminal.send("y\r");
+    terminal.expect("1 call denied");
+    terminal.expect("Write this, reload and restart?");
+    terminal.send("n\r");
+    assert_eq!(terminal.wait().0, 1);
     bed.wait_until("both run again", |_| state() == ["active", "active"]);
     let kill_in_the_middle = || {
         let run = "unitfix --user app --yes --observe 30 & sleep 2; kill -KILL $!; wait";
@@ -188,6 +209,9 @@ fn killed(bed: &Bed) {
     kill_in_the_middle();
     let timers = alice.run(&["systemctl", "--user", "list-timers", "--all", "--no-legend"]);
     assert!(timers.contains("unitfix-replay-app.service.timer"), "{timers}");
+    let left = "app.service  a replay is going on, or was left behind by a run that was killed: `unitfix app.service --user` \
+                cleans up\n";
+    assert_eq!(alice.unitfix(&["status", "--user"]).stdout, left);
     // what the timer does once its time is over
     alice.run(&["systemctl", "--user", "start", "unitfix-replay-app.service.service"]);
     bed.wait_until("the manager starts them again", |_| state() == ["active", "active"]);
