@@ -149,9 +149,12 @@ fn write_in(folder: &OwnedFd, name: &OsStr, text: &str, path: &Path) -> io::Resu
 
 /// What the kernel says alone: the path that goes with an error of a temporary file tells nobody anything.
 pub(crate) fn plain(error: io::Error) -> io::Error {
-    let cause = error.get_ref().and_then(|inner| inner.source());
-    let code = cause.and_then(|cause| cause.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
-    code.map_or(error, io::Error::from_raw_os_error)
+    // the tempfile crate puts it behind the words, and shows no other way to them
+    let text = error.to_string();
+    match text.split_once(" at path \"") {
+        Some((words, _)) => io::Error::new(error.kind(), words.to_owned()),
+        None => error,
+    }
 }
 
 fn remove_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> io::Result<()> {

@@ -133,7 +133,7 @@ pub fn recover_pause(manager: &dyn Manager, unit: &UnitName) -> Result<bool, Man
     }
     go_on(manager, unit)?;
     // what was stopped with the unit, only the timer's service knows
-    if let Ok(service) = UnitName::parse(&timer) {
+    if let Ok(service) = UnitName::parse(&format!("{timer}.service")) {
         manager.start(&service, Patience::at_most(PATIENCE))?;
     }
     manager.stop_timer(&timer)?;
