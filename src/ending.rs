@@ -168,14 +168,14 @@ fn nothing_denied(
             let words = "Nothing to repair, as far as the logs know: no denied call of it is on record";
             Ending::NothingToDo(words.to_owned())
         }
-        (works, Some(replayed)) if !replayed.unclaimed.is_empty() => {
+        (before, Some(replayed)) if !replayed.unclaimed.is_empty() => {
             let words = format!(
                 "{} may have been denied to it, but the processes were gone before it was seen whose they were. `unitfix \
                  {} --via strace` misses none",
                 crate::plan::list(replayed.unclaimed_words()),
                 subject.label()
             );
-            match works {
+            match before {
                 Some(true) => Ending::NothingToDo(format!("Nothing to repair is known: {words}")),
                 _ => Ending::NoRepair(format!("No repair can be offered: {words}")),
             }
