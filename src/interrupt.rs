@@ -1,6 +1,7 @@
-//! Ctrl-C, SIGTERM and SIGHUP as a flag that every wait looks at, so that every way out cleans up.
+//! Ctrl-C, SIGTERM and SIGHUP as a flag that every wait looks at, so that every way out cleans up; and SIGCONT, after
+//! which a question is asked again.
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,8 @@ pub struct Interrupt {
     raised: Arc<AtomicBool>,
     /// By more than Ctrl-C.
     for_good: Arc<AtomicBool>,
+    /// The process was stopped (Ctrl-Z), and goes on.
+    continued: Arc<AtomicBool>,
 }
 
 impl Interrupt {
@@ -28,6 +31,7 @@ impl Interrupt {
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&interrupt.raised))?;
         }
+        signal_hook::flag::register(SIGCONT, Arc::clone(&interrupt.continued))?;
         Ok(interrupt)
     }
 
@@ -45,11 +49,20 @@ impl Interrupt {
 
     /// Wait for what another thread sends. Nothing: a signal came first, or the thread ended without an answer.
     pub fn wait_for<T>(&self, answers: &Receiver<T>) -> Option<T> {
+        self.wait_asking(answers, || {})
+    }
+
+    /// The same, for the answer to a question: whoever comes back to it after Ctrl-Z is asked it again.
+    pub fn wait_asking<T>(&self, answers: &Receiver<T>, ask: impl Fn()) -> Option<T> {
+        self.continued.store(false, Ordering::Relaxed);
         loop {
             match answers.recv_timeout(GLANCE) {
                 Ok(answer) => return Some(answer),
                 Err(RecvTimeoutError::Timeout) if !self.raised() => {}
                 Err(_) => return None,
+            }
+            if self.continued.swap(false, Ordering::Relaxed) {
+                ask();
             }
         }
     }

@@ -165,6 +165,9 @@ pub fn revert_file(path: &Path, prompt: &Prompt) -> Result<Ending, Failure> {
     }
 }
 
+/// A file is there, and is not what was written.
+const CHANGED: &str = "changed";
+
 /// What unitfix wrote for one unit, and whether it is still so.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "WrittenRepair"))]
@@ -228,7 +231,7 @@ pub fn status(store: &Store, only: Option<&UnitName>) -> Result<Status, Failure>
         let now = if undo.files.iter().all(|f| is_as_written(root, f)) {
             "in place"
         } else if undo.files.iter().any(|f| root.kind(&f.path).is_some()) {
-            "changed"
+            CHANGED
         } else {
             "gone"
         };
@@ -292,6 +295,11 @@ impl Status {
                     out,
                     "  `unitfix {}{place}` takes it back, unless that run goes on",
                     receipt.unit
+                );
+            } else if row.now == CHANGED {
+                let _ = writeln!(
+                    out,
+                    "  it is not as unitfix wrote it, so revert leaves it alone: take it away by hand"
                 );
             } else {
                 let _ = writeln!(out, "  undo: unitfix revert {}{place}", receipt.unit);

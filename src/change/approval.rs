@@ -122,7 +122,8 @@ impl Prompt {
             let read = std::io::stdin().read_line(&mut line);
             let _ = sender.send(read.ok().map(|_| line).filter(|l| l.ends_with('\n'))); // or a signal came first
         });
-        let line = self.interrupt.wait_for(&answers).flatten();
+        // a shell has written its own lines meanwhile
+        let line = self.interrupt.wait_asking(&answers, || output::message(&format!("\n{prompt}"))).flatten();
         if line.is_none() {
             output::message("\n");
         }

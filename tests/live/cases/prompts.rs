@@ -287,6 +287,8 @@ fn typed_ahead(bed: &Bed) {
     terminal.send("?\r"); // is no answer, but a question
     terminal.expect("n  change nothing (as do Return, Ctrl-C and Ctrl-D)");
     ask(&mut terminal, REPLAY);
+    bed.run(&["pkill", "-CONT", "-x", "unitfix"]); // as fg after Ctrl-Z does
+    ask(&mut terminal, REPLAY);
     terminal.send("y\r");
     bed.wait_until("the unit runs in the replay", |bed| bed.show(UNIT, "ActiveState") == "active");
     terminal.send("y\r");
