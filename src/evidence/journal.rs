@@ -4,6 +4,7 @@
 
 mod ask;
 mod entry;
+mod of_unit;
 mod picked;
 mod printed;
 
@@ -20,6 +21,7 @@ use crate::scope::Scope;
 use crate::system_program::{self, PATH};
 use crate::unit::UnitName;
 use ask::{entries, lines};
+use of_unit::{COREDUMP_UNIT, SYSTEMD_UNIT, UNIT, USER_MANAGER};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -34,15 +36,6 @@ const ENDS_MAX: usize = 20_000;
 
 /// So many processes are asked about one by one.
 const PIDS_MAX: usize = 64;
-
-/// The fields that name a unit of the system's manager, or of a user's (systemd.journal-fields(7)): whose process wrote
-/// an entry, what an entry of the manager is about, and whose core dump it is. With the latter goes the user's ID.
-const SYSTEMD_UNIT: [&str; 3] = ["_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT", "_UID"];
-const UNIT: [&str; 3] = ["UNIT", "USER_UNIT", "_UID"];
-const COREDUMP_UNIT: [&str; 3] = ["COREDUMP_UNIT", "COREDUMP_USER_UNIT", "COREDUMP_UID"];
-
-/// What only entries of a user's manager have.
-const USER_MANAGER: &str = "_SYSTEMD_USER_UNIT=init.scope";
 
 /// systemd-coredump's message (`SD_MESSAGE_COREDUMP` in sd-messages.h).
 pub(super) const MESSAGE_COREDUMP: &str = "fc2e22bc6ee647b6b90729ab34a250b1";
@@ -174,42 +167,6 @@ impl Journal {
     pub fn since(mut self, time: u64) -> Self {
         self.since = Some(time);
         self
-    }
-
-    /// Units are those of this manager.
-    #[must_use]
-    pub fn of(mut self, scope: &Scope) -> Self {
-        self.scope = scope.clone();
-        self
-    }
-
-    /// The matches for a unit by one of these fields.
-    fn unit(&self, [of_system, of_user, user]: [&str; 3], unit: &UnitName) -> Vec<String> {
-        match self.scope.owner() {
-            None => vec![format!("{of_system}={unit}")],
-            Some(owner) => vec![format!("{of_user}={unit}"), format!("{user}={}", owner.uid)],
-        }
-    }
-
-    /// Ask about a unit of the manager's. A user may read what their own units wrote, and no more.
-    fn ask_of_unit(
-        &self,
-        more: &[&str],
-        unit: &[String],
-        fields: &str,
-        mut each: impl FnMut(&Entry),
-    ) -> Result<(), JournalError> {
-        let matches = |own: Option<&'static str>| -> Vec<String> {
-            let more = more.iter().copied().chain(own).map(str::to_owned);
-            more.chain(unit.iter().cloned()).collect()
-        };
-        // root may read all
-        let own = self.scope.owner().filter(|owner| owner.uid != 0).map(|_| "--user");
-        match self.ask(&matches(own), fields, &mut each) {
-            // without a lasting journal, users have none of their own
-            Err(JournalError::Empty) if own.is_some() => self.ask(&matches(None), fields, each),
-            answer => answer,
-        }
     }
 
     fn ask(
