@@ -7,8 +7,8 @@
 //!
 //! Each [case](cases) runs on every suite, as a trial named `SUITE::CASE`. A case has a bed for
 //! itself while it runs; [`bed::Pool`] hands beds on from one case to the next and stops them all at the end.
-//! On a host with bookworm's systemd, only what names bookworm runs there, and what names no suite runs on one of bullseye
-//! and trixie, unless a filter asks for more, or `UNITFIX_LIVE_ALL=1`.
+//! On a host with bookworm's systemd, only what names bookworm runs there, and what names no suite runs on one of
+//! bullseye, trixie and sid, unless a filter asks for more, or `UNITFIX_LIVE_ALL=1`.
 //! Nothing is skipped silently: the suites `host` and `bookworm` must work, and each other suite that
 //! cannot be fetched, with the packages that a case needs, is reported as NOT RUN. This needs root, and what `tests/bed/testbed` needs.
 
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     report_slowest();
     if everything && !suites::all_turns() {
         suites::not_run(
-            "cases that name no suite, on one of bullseye and trixie each (UNITFIX_LIVE_ALL=1 runs them on both)",
+            "cases that name no suite, on more than one of bullseye, trixie and sid each (UNITFIX_LIVE_ALL=1 runs them on all)",
         );
     }
     suites::report_not_run();
@@ -94,7 +94,6 @@ fn trials(suites: &[&'static str], pool: &Arc<Pool>, everything: bool, alone: bo
             if everything && case.only.is_empty() && suites::is_turn_of_another(suite, number) {
                 continue;
             }
-            std::panic::set_hook(Box::new(|info| eprintln!("{info}"))); // where and what, without a backtrace
             let pool = Arc::clone(pool);
             let name = format!("{suite}::{}", case.name);
             trials.push((number, Trial::ignorable_test(name, move || run(&case, suite, &pool))));

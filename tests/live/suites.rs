@@ -55,8 +55,8 @@ pub fn repeats_host(name: &str) -> bool {
     name == "bookworm" && output.is_ok_and(|output| output.stdout.starts_with(OF_BOOKWORM.as_bytes()))
 }
 
-/// The suites between that of the machine and the newest one take turns, as the whole has to be over in half an hour.
-const IN_TURNS: [&str; 2] = ["bullseye", "trixie"];
+/// The suites beside that of the machine take turns, as the whole has to be over in half an hour.
+const IN_TURNS: [&str; 3] = ["bullseye", "trixie", "sid"];
 
 /// Whether it is not this suite's turn to run the case of this number, but another one's.
 pub fn is_turn_of_another(name: &str, number: usize) -> bool {

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use unitfix::policy::Policy;
 use unitfix::policy::show::{PROPERTIES, show};
 use unitfix::report::{Lint, People, PolicyPage};
+use unitfix::scope::Scope;
 use unitfix::seccomp::bpf;
 use unitfix::subject::Judged;
 use unitfix::syscalls::{Arch, Call, Groups};
@@ -17,6 +18,7 @@ static GROUPS: LazyLock<Vec<Groups>> = LazyLock::new(|| {
 
 fuzz_target!(|bytes: &[u8]| {
     let mut unit = Unit {
+        scope: Scope::System,
         name: UnitName::parse("fuzz.service").unwrap(),
         fragment: SourceFile::new("/fuzz.service", b"[Service]\n".as_slice()),
         drop_ins: Vec::new(),

@@ -5,6 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use std::sync::OnceLock;
 use unitfix::evidence::strace::{What, denials, read_line};
 use unitfix::policy::Policy;
+use unitfix::scope::Scope;
 use unitfix::syscalls::Groups;
 use unitfix::unit::{SourceFile, Unit, UnitName, syntax};
 
@@ -13,7 +14,8 @@ fn policy() -> Policy {
     let fragment = SourceFile::new("x.service", text.to_owned());
     let settings = syntax::parse_as(&fragment, u32::MAX).settings;
     let name = UnitName::parse("x.service").expect("a name");
-    let unit = Unit { name, fragment, drop_ins: Vec::new(), settings, findings: Vec::new() };
+    let unit =
+        Unit { name, scope: Scope::System, fragment, drop_ins: Vec::new(), settings, findings: Vec::new() };
     Policy::evaluate(&unit, &Groups::from_rules(252).expect("groups"))
 }
 
