@@ -40,6 +40,14 @@ pub enum WriteError {
     },
 }
 
+impl WriteError {
+    /// Whether somebody with more rights could have written it.
+    #[must_use]
+    pub fn is_for_root(&self) -> bool {
+        matches!(self, WriteError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
 /// Write a diff that somebody approved. All files, or none.
 pub fn apply(root: &Root, diff: &Diff, _approved: &Approval) -> Result<(), WriteError> {
     write_all(root, diff)

@@ -4,7 +4,7 @@ mod receipt;
 
 use crate::change::{self, Answer, Approval, Pending, Prompt, Receipt, Yes};
 use crate::choice::{Chosen, choose, row};
-use crate::cli::Repair;
+use crate::cli::{Repair, as_root};
 use crate::ending::{Ending, helped, no_repair, seen};
 use crate::evidence::summary;
 use crate::patch;
@@ -16,10 +16,12 @@ use crate::report::progress::{Working, announce};
 use crate::report::{Deed, DenialRow, FindingRow, People, PolicyChange, ReplayRow, Report, Step, output};
 use crate::root::Root;
 use crate::rules::Rules;
+use crate::scope::Scope;
 use crate::span;
 use crate::subject::{Evidence, Failure, ManagedUnit, Subject, Verdict};
 use crate::unit::shown_path;
 use crate::watch::{Period, onlooker};
+use nix::unistd::geteuid;
 use receipt::{reason, receipt_for, restore_receipt, save};
 
 /// The desk at which a run works: what was asked for, whom to ask, where to report.
@@ -189,7 +191,7 @@ fn propose(
         if !matches!(error, change::WriteError::NotPutBack { .. }) {
             restore_receipt(&store, subject, former.as_ref())?;
         }
-        return Err(Failure::System(error.to_string()));
+        return Err(unwritten(&error, subject));
     }
 
     desk.report.course.push(Step::now(Deed::Written, shown_path(&drop_in.path)));
@@ -251,6 +253,13 @@ fn conclude(
         }
         Err(failure) => failure,
     })
+}
+
+/// Why it could not be written. What only root may write, root is to be asked for.
+fn unwritten(error: &change::WriteError, subject: &dyn Subject) -> Failure {
+    let of_system = subject.unit().scope == Scope::System && !geteuid().is_root();
+    let root = if of_system && error.is_for_root() { format!(": {}", as_root()) } else { String::new() };
+    Failure::System(format!("{error}{root}"))
 }
 
 /// The files are as they were, and the running unit may not be.

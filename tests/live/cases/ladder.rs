@@ -194,7 +194,7 @@ fn high_risk(bed: &Bed) {
         1,
         &[
             "high risk: init_module lets a program",
-            "may be compromised rather than broken. Before you say\n  yes, look:\n",
+            "may be compromised rather than\n  broken. Before you say yes, look:\n",
             &program,
             "journalctl --unit v.service",
             "which --yes alone does not agree to (--allow-risk high does)",

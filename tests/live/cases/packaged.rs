@@ -198,6 +198,7 @@ fn shown(bed: &Bed, comm: &str) -> String {
         bed.run(&["journalctl", "--quiet", "--no-hostname", "-o", "short-unix", "-x", "-u", UNIT, &matches]);
     let head = text.find("]: ").unwrap_or_default() + "]: ".len();
     let mut out = String::new();
+    let mut goes_on = false; // the reason takes a second line
     for line in text[head..].lines() {
         // lines behind the first are indented as far as that begins
         let body = line.get(..head).filter(|indent| indent.trim().is_empty()).map_or(line, |_| &line[head..]);
@@ -206,6 +207,10 @@ fn shown(bed: &Bed, comm: &str) -> String {
             .replace(comm, "VICTIM")
             .replace("; 11 fewer", "; N fewer")
             .replace("; 12 fewer", "; N fewer");
+        if std::mem::take(&mut goes_on) {
+            continue;
+        }
+        goes_on = body.contains("(known to be the unit's: ") && !body.trim_end().ends_with(')');
         let body = match (body.split_once("   at "), body.split_once("(known to be the unit's: ")) {
             (Some((before, _)), _) => format!("{before}   at TIME"),
             (_, Some((before, _))) => format!("{before}(known to be the unit's: REASON)"),

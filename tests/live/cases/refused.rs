@@ -94,6 +94,12 @@ fn not_root(bed: &Bed) {
         &["needs root: sudo unitfix revert v.service --yes\n"],
     );
     assert_said(&unitfix(&["status"]), 0, &["unitfix has written nothing here."]);
+    let path = "/etc/systemd/system/v.service";
+    assert_said(
+        &unitfix(&[path, "--apply", "--yes", "--observe", "1"]),
+        5,
+        &[&format!("nothing was changed: sudo unitfix {path} --apply --yes --observe 1\n")],
+    );
     assert_said(&unitfix(&["policy", UNIT, "setrlimit"]), 0, &["setrlimit: kills the process"]);
     assert_said(&unitfix(&["explain", "setrlimit", "--unit", UNIT]), 0, &["v.service forbids setrlimit"]);
     assert_said(&unitfix(&["scan"]), 5, &[group]);
