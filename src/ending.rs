@@ -84,18 +84,14 @@ pub(crate) fn no_repair(
                 "It was killed for a forbidden call, but no record names the call: replay it to see"
                     .to_owned(),
             ),
-            (None, false) if evidence.denials.iter().any(|d| !d.is_ours()) => Ending::NoRepair(
+            (None, false) if evidence.has_nobodys() => Ending::NoRepair(
                 "No repair can be offered: calls were denied, but whose processes those were is not known. A replay, where the unit runs, \
                  shows it"
                     .to_owned(),
             ),
-            (None, true) if may_be_denied(evidence).is_some() => Ending::NoRepair(format!(
-                "{} {}: {}. Only a replay can tell whether a denied call is the cause",
-                subject.label(),
-                outcome_of(evidence),
-                may_be_denied(evidence).unwrap_or_default()
-            )),
-            (_, true) => other_cause(subject, evidence, observation),
+            (None, true) => may_be_denied(subject, evidence)
+                .unwrap_or_else(|| other_cause(subject, evidence, observation)),
+            (Some(_), true) => other_cause(subject, evidence, observation),
             (_, false) => nothing_denied(subject, evidence, observation, needs),
         });
     }
@@ -120,25 +116,25 @@ fn soft_and_healthy(
     (works && !seen(evidence, observation).any(kills)).then(Ending::works_all_the_same)
 }
 
-/// How a unit ended, in words for a sentence about it.
-fn outcome_of(evidence: &Evidence) -> String {
-    let outcome = evidence.outcome.as_ref().map(ToString::to_string);
-    Untrusted::new(outcome.unwrap_or_default()).to_string()
-}
-
-/// Why a denied call may have ended a unit, although none is known to be its; nothing: nothing says so.
-fn may_be_denied(evidence: &Evidence) -> Option<&'static str> {
+/// The ending where a denied call may have ended a unit, although none is known to be its.
+fn may_be_denied(subject: &dyn Subject, evidence: &Evidence) -> Option<Ending> {
     /// What a shell ends with when its command was killed by SIGSYS (`$?` of bash(1)).
     const KILLED: Exit = Exit::Status(128 + libc::SIGSYS);
-    match evidence.outcome {
+    let why = match evidence.outcome {
         Some(Outcome::Failed { exit: Some(KILLED), .. }) => {
-            Some("a shell ends so when a command of its was killed for a forbidden call")
+            "a shell ends so when a command of its was killed for a forbidden call"
         }
-        _ if evidence.denials.iter().any(|denial| !denial.is_ours()) => {
-            Some("calls were denied at the time to processes of which it is not known whose they were")
+        _ if evidence.has_nobodys() => {
+            "calls were denied at the time to processes of which it is not known whose they were"
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    let outcome = evidence.outcome.as_ref().map(ToString::to_string).unwrap_or_default();
+    Some(Ending::NoRepair(format!(
+        "{} {}: {why}. Only a replay can tell whether a denied call is the cause",
+        subject.label(),
+        Untrusted::new(outcome)
+    )))
 }
 
 /// Where to look further for what ends a unit: in its log, where a manager keeps one.

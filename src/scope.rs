@@ -33,9 +33,11 @@ pub struct Owner {
     /// The home directory.
     pub home: PathBuf,
     shell: PathBuf,
-    config: PathBuf,
-    state: PathBuf,
-    /// `$XDG_RUNTIME_DIR`, where the manager's socket is.
+    /// Where the user's unit files, unitfix's receipts and its locks are, without the links on the way there.
+    units: PathBuf,
+    receipts: PathBuf,
+    locks: PathBuf,
+    /// `$XDG_RUNTIME_DIR`, where the manager's message bus is.
     pub runtime: PathBuf,
     /// What the manager hands on to every service; empty until it was asked.
     pub environment: Vec<(String, String)>,
@@ -56,14 +58,19 @@ impl Owner {
         let user = User::from_uid(uid).ok().flatten();
         let home = absolute("HOME").or_else(|| Some(user.as_ref()?.dir.clone()));
         let home = home.unwrap_or_else(|| PathBuf::from("/"));
+        let config = absolute("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
+        let state = absolute("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state"));
+        let runtime = absolute("XDG_RUNTIME_DIR");
+        let runtime = runtime.unwrap_or_else(|| PathBuf::from(format!("/run/user/{uid}")));
         Owner {
             uid: uid.as_raw(),
             gid: user.as_ref().map_or(nix::unistd::getegid(), |user| user.gid).as_raw(),
             name: user.as_ref().map_or_else(|| uid.to_string(), |user| user.name.clone()),
             shell: user.map_or_else(|| PathBuf::from("/bin/sh"), |user| user.shell),
-            config: absolute("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")),
-            state: absolute("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")),
-            runtime: absolute("XDG_RUNTIME_DIR").unwrap_or_else(|| PathBuf::from(format!("/run/user/{uid}"))),
+            units: real(&config.join("systemd/user")),
+            receipts: real(&state.join("unitfix")),
+            locks: real(&runtime.join("unitfix/lock")),
+            runtime,
             home,
             environment: Vec::new(),
             umask: UMASK,
@@ -153,13 +160,12 @@ impl Scope {
         }
     }
 
-    /// The folders with the drop-in folders that unitfix writes to, from inside the root; the lasting one first. A user
-    /// may have their files somewhere else, and links on the way there.
+    /// The folders with the drop-in folders that unitfix writes to, from inside the root; the lasting one first.
     #[must_use]
     pub fn unit_folders(&self) -> Vec<PathBuf> {
         match self {
             Scope::System => vec!["/etc/systemd/system".into(), "/run/systemd/system".into()],
-            Scope::User(owner) => vec![real(&owner.config.join("systemd/user"))],
+            Scope::User(owner) => vec![owner.units.clone()],
         }
     }
 
@@ -183,7 +189,7 @@ impl Scope {
     pub fn receipts(&self) -> PathBuf {
         match self {
             Scope::System => "/var/lib/unitfix".into(),
-            Scope::User(owner) => real(&owner.state.join("unitfix")),
+            Scope::User(owner) => owner.receipts.clone(),
         }
     }
 
@@ -192,7 +198,7 @@ impl Scope {
     pub fn locks(&self) -> PathBuf {
         match self {
             Scope::System => "/run/unitfix/lock".into(),
-            Scope::User(owner) => real(&owner.runtime.join("unitfix/lock")),
+            Scope::User(owner) => owner.locks.clone(),
         }
     }
 
@@ -235,8 +241,9 @@ mod tests {
             name: "alice".into(),
             home: "/home/alice".into(),
             shell: "/bin/zsh".into(),
-            config: "/home/alice/.config".into(),
-            state: "/home/alice/.local/state".into(),
+            units: "/home/alice/.config/systemd/user".into(),
+            receipts: "/home/alice/.local/state/unitfix".into(),
+            locks: "/run/user/1000/unitfix/lock".into(),
             runtime: "/run/user/1000".into(),
             environment: Vec::new(),
             umask: UMASK,

@@ -66,8 +66,13 @@ const SELDOM: [&str; 13] = [
 /// The command line of this run. For a mistake in it, or for help, the program ends here.
 #[must_use]
 pub fn parse() -> Cli {
-    let short = std::env::args_os().any(|word| word == "-h");
-    let command = if short { brief(Cli::command()) } else { full(Cli::command()) };
+    let asked = |help: &str| std::env::args_os().any(|word| word == help);
+    let first = std::env::args_os().nth(1);
+    let command = match Cli::command() {
+        command if asked("-h") => brief(command),
+        command if asked("--help") || first.is_none_or(|word| word == "help") => full(command),
+        command => command,
+    };
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 

@@ -205,22 +205,11 @@ mod tests {
     use super::*;
     use crate::blame::Stack;
     use crate::evidence::{Process, Source};
+    use crate::policy::tests::unit;
     use crate::syscalls::{Arch, Groups};
-    use crate::unit::{SourceFile, Unit, UnitName, syntax};
 
     fn policy(lines: &str) -> Policy {
-        let fragment = SourceFile::new("x.service", format!("[Service]\n{lines}\n"));
-        let settings = syntax::parse_as(&fragment, u32::MAX).settings;
-        let name = UnitName::parse("x.service").unwrap();
-        let unit = Unit {
-            name,
-            scope: crate::scope::Scope::System,
-            fragment,
-            drop_ins: Vec::new(),
-            settings,
-            findings: Vec::new(),
-        };
-        Policy::evaluate(&unit, &Groups::from_rules(252).unwrap())
+        Policy::evaluate(&unit(lines), &Groups::from_rules(252).unwrap())
     }
 
     fn kill(pid: u32, exe: &str, call: &str, time: u64) -> Denial {

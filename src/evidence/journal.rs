@@ -242,14 +242,11 @@ impl Journal {
         let fields = "MESSAGE,_PID,_SYSTEMD_USER_UNIT,_TRANSPORT,EXIT_CODE,EXIT_STATUS,COMMAND,UNIT_RESULT,\
                       _SOURCE_REALTIME_TIMESTAMP";
         let newest = format!("--lines={ENDS_MAX}");
-        match self.scope {
-            Scope::System => self.ask_of_unit(&[&newest, "_PID=1"], &unit, fields, |entry| {
-                out.extend(manager_report(entry));
-            })?,
-            Scope::User(_) => self.ask_of_unit(&[&newest, USER_MANAGER], &unit, fields, |entry| {
-                out.extend(user_manager_report(entry));
-            })?,
-        }
+        let (manager, report): (_, fn(&Entry) -> _) = match self.scope {
+            Scope::System => ("_PID=1", manager_report),
+            Scope::User(_) => (USER_MANAGER, user_manager_report),
+        };
+        self.ask_of_unit(&[&newest, manager], &unit, fields, |entry| out.extend(report(entry)))?;
         Ok(out)
     }
 

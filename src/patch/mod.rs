@@ -13,7 +13,7 @@ pub(crate) use naming::Naming;
 pub(crate) use offer::{of_what_is_written, offer};
 pub(crate) use unified::unified;
 
-use crate::plan::{Amendment, HEADER};
+use crate::plan::{Amendment, HEADER, is_own};
 use crate::policy::{Policy, Token};
 use crate::syscalls::{Arch, Call, Groups};
 use crate::unit::{SourceFile, Unit, shown_path};
@@ -81,7 +81,7 @@ impl Task {
     /// A repair of a unit. What unitfix wrote for it before becomes a part of it.
     #[must_use]
     pub fn new(unit: &Unit, amendment: &Amendment) -> Self {
-        let own = unit.drop_ins.iter().filter(|f| f.bytes.starts_with(HEADER.as_bytes()));
+        let own = unit.drop_ins.iter().filter(|f| is_own(f));
         for own in own {
             let mut joined = amendment.clone();
             if let Some(reasons) = taken_over(own, &mut joined) {

@@ -9,14 +9,7 @@ fn unit(files: &[(&str, &[u8])], version: u32) -> Unit {
     let fragment = SourceFile::new(path, bytes);
     let settings = syntax::parse_as(&fragment, version).settings;
     let name = UnitName::parse("a.service").unwrap();
-    let mut unit = Unit {
-        name,
-        scope: crate::scope::Scope::System,
-        fragment,
-        drop_ins: vec![],
-        settings,
-        findings: vec![],
-    };
+    let mut unit = Unit { settings, ..Unit::empty(name, fragment) };
     for (path, bytes) in &files[1..] {
         unit.add_drop_in(SourceFile::new(*path, *bytes), version);
     }

@@ -5,7 +5,7 @@ use crate::change::{Diff, FileChange};
 use crate::evidence::one_line;
 use crate::replay::session::last_name;
 use crate::root::Root;
-use crate::unit::Unit;
+use crate::unit::{SourceFile, Unit};
 use std::path::{Path, PathBuf};
 
 /// How unitfix's own drop-ins begin.
@@ -24,15 +24,18 @@ pub struct DropIn {
     own_folder: bool,
 }
 
+/// Whether a drop-in says that it is unitfix's.
+#[must_use]
+pub fn is_own(file: &SourceFile) -> bool {
+    file.bytes.starts_with(HEADER.as_bytes())
+}
+
 impl DropIn {
     /// The drop-in for an amendment, in this folder, merged with unitfix's own earlier one if there is one there.
     /// `date` is that of the comment, `why` the reason in it, `undo` the command that takes it back.
     #[must_use]
     pub fn new(amendment: &Amendment, unit: &Unit, folder: &Path, date: &str, why: &str, undo: &str) -> Self {
-        let own = unit
-            .drop_ins
-            .iter()
-            .find(|f| f.path.parent() == Some(folder) && f.bytes.starts_with(HEADER.as_bytes()));
+        let own = unit.drop_ins.iter().find(|f| f.path.parent() == Some(folder) && is_own(f));
         let before = own.and_then(|f| String::from_utf8(f.bytes.clone()).ok());
         let others = unit.drop_ins.iter().filter(|f| Some(&f.path) != own.map(|o| &o.path));
         let names: Vec<&str> = others.filter_map(|f| f.path.file_name()?.to_str()).collect();

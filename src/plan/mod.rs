@@ -11,7 +11,7 @@ mod needs;
 pub use amendment::Amendment;
 pub use candidate::{Candidate, Proof, Rung, Wider};
 pub use cover::cover;
-pub use drop_in::{DropIn, HEADER};
+pub use drop_in::{DropIn, HEADER, is_own};
 pub use ladder::{Ground, Prefer};
 pub use needs::Needs;
 

@@ -5,7 +5,7 @@ use super::filter::FILTER;
 use super::restriction::protects_hostname;
 use super::{Action, Filter, Policy, errno_name};
 use crate::finding::{Code, Finding};
-use crate::plan::HEADER;
+use crate::plan::is_own;
 use crate::unit::{SANDBOX, Setting, Unit, parse_boolean};
 
 /// Settings of the sandbox that take a boolean and nothing else.
@@ -56,7 +56,7 @@ fn no_filter(unit: &Unit, filter: &Filter) -> Option<Finding> {
     let place = Some(last.value.whole());
     let file = last.value.file();
     let named = file.path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("unitfix.conf"));
-    if named && file.bytes.starts_with(HEADER.as_bytes()) {
+    if named && is_own(file) {
         let message = "the repair took the last call off this deny list, so there is no filter any more";
         return Some(Finding::note(Code::EmptiedDenyList, message, place));
     }

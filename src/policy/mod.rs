@@ -215,13 +215,6 @@ pub(crate) mod tests {
         let fragment = SourceFile::new("/etc/systemd/system/x.service", format!("[Service]\n{lines}\n"));
         let settings = syntax::parse_as(&fragment, u32::MAX).settings;
         let name = UnitName::parse("x.service").unwrap();
-        Unit {
-            name,
-            scope: crate::scope::Scope::System,
-            fragment,
-            drop_ins: vec![],
-            settings,
-            findings: vec![],
-        }
+        Unit { settings, ..Unit::empty(name, fragment) }
     }
 }

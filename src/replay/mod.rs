@@ -96,6 +96,14 @@ impl Replay<'_> {
         ours.map(|(sound, why)| Denial { attribution: Some(why), ..sound.denial.clone() }).collect()
     }
 
+    /// The users as whom its processes run, with those that were seen.
+    fn users_among(&self, sounds: &[Sound]) -> Users {
+        let owned = sounds.iter().filter(|sound| sound.cgroup.as_deref().is_some_and(|c| self.owns(c)));
+        let mut users = Users::of(self.unit);
+        users.known.extend(owned.filter_map(|sound| sound.denial.process.user));
+        users
+    }
+
     /// Of each of these, why it is believed to be a denial of the unit; nothing: it is not. A process that was gone
     /// before its control group could be read is the unit's if it descends from no login, ran as one of the unit's
     /// users, and ran a program that the unit runs: one of its commands, one that was seen in it, or one of `known`.
@@ -110,8 +118,7 @@ impl Replay<'_> {
             commands.iter().map(|path| Untrusted::new(path.as_os_str().as_encoded_bytes())).collect();
         programs.extend(sounds.iter().filter(owned).filter_map(|s| s.denial.process.exe.clone()));
         programs.extend(known.iter().cloned());
-        let mut users = Users::of(self.unit);
-        users.known.extend(sounds.iter().filter(owned).filter_map(|s| s.denial.process.user));
+        let users = self.users_among(sounds);
         let runs = |exe: &Option<Untrusted>| exe.as_ref().is_some_and(|exe| programs.contains(exe));
         let left_traces = |process: &Process| {
             !process.login && runs(&process.exe) && process.user.is_some_and(|user| users.include(user))

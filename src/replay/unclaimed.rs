@@ -13,12 +13,9 @@ impl Replay<'_> {
     /// Of these, which were heard in complain mode, those that the unit may have made.
     pub(crate) fn unclaimed(&self, sounds: &[Sound]) -> Vec<Denial> {
         let whose = self.attributions(sounds, &BTreeSet::new());
-        let owned = |sound: &&Sound| sound.cgroup.as_deref().is_some_and(|cgroup| self.owns(cgroup));
-        let mut users = Users::of(self.unit);
-        users.known.extend(sounds.iter().filter(owned).filter_map(|sound| sound.denial.process.user));
         // what is not there was run in a container
         let is_here = |exe: &Untrusted| Root::default().kind(Path::new(&exe.to_string())).is_some();
-        unclaimed(sounds, &whose, self.policy, &users, is_here)
+        unclaimed(sounds, &whose, self.policy, &self.users_among(sounds), is_here)
     }
 }
 

@@ -202,8 +202,8 @@ pub(super) fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::tests::unit;
     use crate::syscalls::Groups;
-    use crate::unit::{SourceFile, Unit, UnitName, syntax};
 
     /// What the kernel would answer: the few instructions that seccomp programs use.
     fn run(program: &[sock_filter], arch: u32, number: u32, arguments: &[u64; 6]) -> u32 {
@@ -240,18 +240,7 @@ mod tests {
     }
 
     fn policy(settings: &str, systemd: u32) -> Policy {
-        let fragment = SourceFile::new("x.service", format!("[Service]\n{settings}\n"));
-        let settings = syntax::parse_as(&fragment, u32::MAX).settings;
-        let name = UnitName::parse("x").unwrap();
-        let unit = Unit {
-            name,
-            scope: crate::scope::Scope::System,
-            fragment,
-            drop_ins: vec![],
-            settings,
-            findings: vec![],
-        };
-        Policy::evaluate(&unit, &Groups::from_rules(systemd).unwrap())
+        Policy::evaluate(&unit(settings), &Groups::from_rules(systemd).unwrap())
     }
 
     const POLICIES: [&str; 13] = [

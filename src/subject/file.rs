@@ -5,8 +5,7 @@ use super::{Bench, Evidence, Failure, Judged, Subject, SubjectOptions, Verdict};
 use crate::change::{Approval, Store};
 use crate::cli::as_typed;
 use crate::evidence::{Denial, gather};
-use crate::plan::{Candidate, DropIn, Plan, Proof};
-use crate::policy::Policy;
+use crate::plan::{Candidate, DropIn, Proof};
 use crate::replay::{Observation, local};
 use crate::root::Root;
 use crate::scope::Scope;
@@ -163,8 +162,7 @@ struct FileBench<'a>(&'a UnitFile);
 impl Bench for FileBench<'_> {
     fn run(&mut self, drop_in: &DropIn, _seen: &[Denial]) -> Result<Observation, Failure> {
         let file = self.0;
-        let unit = Plan::applied(&file.judged.unit, drop_in, file.judged.groups.systemd);
-        let policy = Policy::evaluate(&unit, &file.judged.groups);
+        let (unit, policy) = file.judged.with(drop_in);
         let observation = local::prove(&unit, &policy, &file.options.local());
         file.interrupted()?;
         observation.map_err(|e| local_failure(&e))

@@ -1,6 +1,6 @@
 //! A unit of the system's service manager.
 
-use super::running::{RunningUnit, failure, replay_failure, session_failure};
+use super::running::{RunningUnit, replay_failure, session_failure};
 use super::{Bench, Evidence, Failure, Judged, Subject, SubjectOptions, Verdict};
 use crate::change::{Approval, Store};
 use crate::cli::as_root;
@@ -95,7 +95,7 @@ impl Subject for ManagedUnit<'_> {
 
     fn replay_consequence(&self) -> Option<String> {
         let name = &self.running.judged.unit.name;
-        let back = match Standing::of(&self.running.status) {
+        let back = match self.running.standing() {
             Standing::Up => "then restarts it under its own",
             Standing::Failed => {
                 "then stops it; unless it is repaired, it is started once more, to stand as failed"
@@ -173,16 +173,12 @@ impl Subject for ManagedUnit<'_> {
     }
 
     fn standing(&self) -> Option<Standing> {
-        Some(Standing::of(&self.running.status))
+        Some(self.running.standing())
     }
 
     fn put_back(&self) -> Result<(), Failure> {
-        let (name, standing) = (&self.running.judged.unit.name, Standing::of(&self.running.status));
-        session::restore(self.running.manager, name, standing).map_err(failure)?;
-        if standing == Standing::Failed {
-            session::settled(name).map_err(session_failure)?;
-        }
-        Ok(())
+        self.running.put_back()?;
+        if self.running.standing() == Standing::Failed { self.settled() } else { Ok(()) }
     }
 
     fn leave(&self) -> Result<(), Failure> {

@@ -94,6 +94,12 @@ pub enum Verdict {
 }
 
 impl Evidence {
+    /// Whether calls were denied of which it is not known whose they were.
+    #[must_use]
+    pub fn has_nobodys(&self) -> bool {
+        self.denials.iter().any(|denial| !denial.is_ours())
+    }
+
     /// Whether it works, as far as its state and the user's check tell; nothing where it does not run anywhere.
     #[must_use]
     pub fn works(&self) -> Option<bool> {
@@ -192,10 +198,11 @@ impl Judged {
         Ok(Judged::of(unit, groups))
     }
 
-    /// What the settings mean with a drop-in.
-    fn amended(&self, drop_in: &DropIn) -> Policy {
-        let Judged { unit, groups, .. } = self;
-        Policy::evaluate(&Plan::applied(unit, drop_in, groups.systemd), groups)
+    /// The unit with a drop-in, and what its settings mean then.
+    fn with(&self, drop_in: &DropIn) -> (Unit, Policy) {
+        let unit = Plan::applied(&self.unit, drop_in, self.groups.systemd);
+        let policy = Policy::evaluate(&unit, &self.groups);
+        (unit, policy)
     }
 }
 
@@ -249,7 +256,7 @@ pub trait Subject {
     fn trial_notice(&self, doing: &str) -> String;
     /// The unit as it would be with a drop-in, and what its settings then mean.
     fn amended(&self, drop_in: &DropIn) -> Policy {
-        self.judged().amended(drop_in)
+        self.judged().with(drop_in).1
     }
     /// What applying does, and the question before it.
     fn apply_question(&self) -> (String, String);

@@ -7,7 +7,7 @@ use crate::change::{Lock, Store};
 use crate::cli::as_root;
 use crate::evidence::{Denial, Process, Untrusted, gather};
 use crate::finding::{Code, Finding};
-use crate::manager::{Confinement, Manager, ManagerError, UnitStatus};
+use crate::manager::{Confinement, Manager, ManagerError, Standing, UnitStatus};
 use crate::plan::{Amendment, Candidate, DropIn, Plan};
 use crate::policy::{Action, Because, Policy};
 use crate::replay::session::{self, SessionError};
@@ -123,10 +123,20 @@ impl<'a> RunningUnit<'a> {
         Ok(evidence)
     }
 
+    /// How it stood.
+    pub(super) fn standing(&self) -> Standing {
+        Standing::of(&self.status)
+    }
+
+    /// The repair was taken back: make it stand as it did.
+    pub(super) fn put_back(&self) -> Result<(), Failure> {
+        session::restore(self.manager, &self.judged.unit.name, self.standing()).map_err(failure)
+    }
+
     /// A repair is written: have the manager read it, restart the unit, and see whether it helps.
     pub(super) fn put_in_force(&self, candidate: &Candidate, drop_in: &DropIn) -> Result<Verdict, Failure> {
         let amendment = &candidate.amendment;
-        let mut policy = self.judged.amended(drop_in);
+        let (_, mut policy) = self.judged.with(drop_in);
         let socket = AuditSocket::listen(&self.options.proc_root);
         self.manager.reload().map_err(failure)?;
         let now = self.manager.status(&self.judged.unit.name).map_err(failure)?;
@@ -189,7 +199,7 @@ impl<'a> RunningUnit<'a> {
     /// files say.
     fn predicted(&self, drop_in: &DropIn) -> BTreeSet<String> {
         let (_, before) = Policy::evaluate(&self.judged.unit, &self.judged.groups).filter.shown();
-        let (_, after) = self.judged.amended(drop_in).filter.shown();
+        let (_, after) = self.judged.with(drop_in).1.filter.shown();
         let kept =
             self.status.filter.1.iter().filter(|name| after.contains(*name) || !before.contains(*name));
         kept.cloned().chain(after.difference(&before).cloned()).collect()
@@ -265,14 +275,7 @@ fn refuse(manager: &dyn Manager, scope: &Scope, name: &UnitName, status: &UnitSt
         "not-found" => Err(Register::Manager(manager, scope).not_found(name.as_str())),
         "masked" => {
             let path = status.fragment.clone().unwrap_or_default();
-            Err(match scope {
-                Scope::System => load_failure(LoadError::Masked { name: name.to_string(), path }),
-                Scope::User(_) => Failure::Hopeless(format!(
-                    "{name} is masked by {}: it cannot run, and unitfix changes nothing ({systemctl} unmask {name} lifts \
-                     that)",
-                    shown_path(&path)
-                )),
-            })
+            Err(load_failure(LoadError::Masked { name: name.to_string(), path, systemctl }))
         }
         "loaded" if status.needs_reload => Err(Failure::Hopeless(format!(
             "the files of {name} were changed since systemd read them, and it still enforces the former ones: \

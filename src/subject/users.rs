@@ -6,14 +6,13 @@ use super::{Bench, Evidence, Failure, Judged, Subject, SubjectOptions, Verdict};
 use crate::change::{Approval, Store};
 use crate::evidence::Denial;
 use crate::manager::{BusManager, Manager, Standing};
-use crate::plan::{Candidate, DropIn, Plan};
-use crate::policy::Policy;
+use crate::plan::{Candidate, DropIn};
 use crate::replay::Observation;
 use crate::replay::local::{self, LocalError};
-use crate::replay::session::{self, Pause};
+use crate::replay::session::Pause;
 use crate::root::Root;
 use crate::scope::{Owner, Scope};
-use crate::unit::{Unit, UnitName};
+use crate::unit::UnitName;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,7 +112,7 @@ impl Subject for UserUnit<'_> {
         let again = "Each repair is run in the same way before it is offered.";
         let others = self.running.manager.stopped_with(name).unwrap_or_default();
         let others: Vec<String> = others.into_iter().map(|other| other.name).collect();
-        Some(match Standing::of(&self.running.status) {
+        Some(match self.running.standing() {
             Standing::Up if others.is_empty() => {
                 format!("A replay stops {name}, {runs}, and starts it again. {again}")
             }
@@ -167,12 +166,11 @@ impl Subject for UserUnit<'_> {
     }
 
     fn standing(&self) -> Option<Standing> {
-        Some(Standing::of(&self.running.status))
+        Some(self.running.standing())
     }
 
     fn put_back(&self) -> Result<(), Failure> {
-        let standing = Standing::of(&self.running.status);
-        session::restore(self.running.manager, self.name(), standing).map_err(failure)
+        self.running.put_back()
     }
 }
 
@@ -184,10 +182,9 @@ struct UserBench<'b> {
 
 impl Bench for UserBench<'_> {
     fn run(&mut self, drop_in: &DropIn, _seen: &[Denial]) -> Result<Observation, Failure> {
-        let (user, Judged { unit, groups, .. }) = (self.unit, &self.unit.running.judged);
-        let amended: Unit = Plan::applied(unit, drop_in, groups.systemd);
-        let policy = Policy::evaluate(&amended, groups);
-        user.while_stopped(self.approved, || local::prove(&amended, &policy, &user.local()))
+        let user = self.unit;
+        let (unit, policy) = user.running.judged.with(drop_in);
+        user.while_stopped(self.approved, || local::prove(&unit, &policy, &user.local()))
     }
 
     fn close(self: Box<Self>) -> Result<(), Failure> {

@@ -129,7 +129,8 @@ impl Unit {
         }
     }
 
-    fn empty(name: UnitName, fragment: Arc<SourceFile>) -> Self {
+    /// A unit of the system's manager, of which only this is known.
+    pub(crate) fn empty(name: UnitName, fragment: Arc<SourceFile>) -> Self {
         Unit {
             name,
             scope: Scope::System,
@@ -168,7 +169,10 @@ impl Examined {
     pub fn loaded(self, name: &UnitName) -> Result<Unit, LoadError> {
         match self.state {
             LoadState::Loaded => Ok(self.unit),
-            LoadState::Masked(path) => Err(LoadError::Masked { name: name.to_string(), path }),
+            LoadState::Masked(path) => {
+                let systemctl = self.unit.scope.systemctl();
+                Err(LoadError::Masked { name: name.to_string(), path, systemctl })
+            }
             LoadState::Broken { place, message } => Err(LoadError::Broken { place, message }),
             LoadState::NotFound if self.unit.findings.iter().any(|f| f.code == Code::AliasLoop) => {
                 Err(LoadError::AliasLoop { name: name.to_string() })

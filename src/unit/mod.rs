@@ -56,7 +56,7 @@ pub enum LoadError {
     },
     /// The unit is masked.
     #[error(
-        "{name} is masked by {}: it cannot run, and unitfix changes nothing (systemctl unmask {name} lifts that)",
+        "{name} is masked by {}: it cannot run, and unitfix changes nothing ({systemctl} unmask {name} lifts that)",
         shown_path(path)
     )]
     Masked {
@@ -64,6 +64,8 @@ pub enum LoadError {
         name: String,
         /// The file or link that masks it.
         path: PathBuf,
+        /// How systemctl is called for it.
+        systemctl: &'static str,
     },
     /// Links that lead round in a circle.
     #[error("the links of {name} lead round in a circle: take one of them away")]

@@ -141,14 +141,7 @@ mod tests {
         let fragment = SourceFile::new("/etc/systemd/system/x@.service", "");
         let settings = syntax::parse_as(&fragment, u32::MAX).settings;
         let name = UnitName::parse(name).unwrap();
-        Unit {
-            name,
-            scope: crate::scope::Scope::System,
-            fragment,
-            drop_ins: vec![],
-            settings,
-            findings: vec![],
-        }
+        Unit { settings, ..Unit::empty(name, fragment) }
     }
 
     #[test]

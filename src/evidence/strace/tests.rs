@@ -1,7 +1,7 @@
 use super::*;
 use crate::policy::Policy;
+use crate::policy::tests::unit;
 use crate::syscalls::{Arch, Groups};
-use crate::unit::{SourceFile, Unit, UnitName, syntax};
 
 fn policy(filter: &str) -> Policy {
     policy_of(filter, 262)
@@ -9,17 +9,7 @@ fn policy(filter: &str) -> Policy {
 
 /// The policy of a filter, and of other settings in further lines, under a version of systemd.
 fn policy_of(filter: &str, systemd: u32) -> Policy {
-    let fragment = SourceFile::new("x.service", format!("[Service]\nSystemCallFilter={filter}\n"));
-    let settings = syntax::parse_as(&fragment, u32::MAX).settings;
-    let name = UnitName::parse("x.service").unwrap();
-    let unit = Unit {
-        name,
-        scope: crate::scope::Scope::System,
-        fragment,
-        drop_ins: Vec::new(),
-        settings,
-        findings: Vec::new(),
-    };
+    let unit = unit(&format!("SystemCallFilter={filter}"));
     Policy::evaluate(&unit, &Groups::from_rules(systemd).unwrap())
 }
 
