@@ -160,6 +160,9 @@ fn notes(row: &RepairRow) -> Markup {
         @for (words, calls) in lists.into_iter().filter(|(_, calls)| !calls.is_empty()) {
             p { (words) ": " code { (calls.join(", ")) } "." }
         }
+        @if row.leaves_no_filter {
+            p { "That is all that the filter forbids: with it, the unit has no filter any more." }
+        }
         @if let Some(note) = &row.note { p { "Not as asked for: " (note) "." } }
     }
 }

@@ -81,7 +81,7 @@ fn repair() -> (RepairRow, PolicyChange) {
     let mut candidate = Candidate::new(Rung::Exact, amendment, &before, &groups, &Rules::default());
     candidate.proof = Proof::Shown("it ran".to_owned());
     let row = RepairRow {
-        leaves_no_filter: false,
+        leaves_no_filter: true,
         proposed: CandidateRow::from(&candidate),
         inexpressible: Vec::new(),
         soft: Vec::new(),
@@ -223,6 +223,7 @@ fn it_says_what_is_in_force() {
     assert_eq!(count(&taken_back, ">Rolled back, which <code>systemctl show</code> tells<"), 1);
     let proposed = page(1, &[Deed::Looked]);
     assert_eq!(count(&proposed, "It is only proposed: nothing of it is in force."), 2);
+    assert_eq!(count(&proposed, "with it, the unit has no filter any more."), 1);
     let repaired = page(0, &[Deed::Looked, Deed::Written, Deed::Verified]);
     assert_eq!((count(&repaired, "in force."), count(&repaired, ">Proven<")), (0, 1));
 }
